@@ -511,7 +511,7 @@ def _choose_habit(rng: Random, person: DemoPerson) -> None:
 
 
 def _choose_campaigners(people: list[DemoPerson], now: datetime) -> list[DemoPerson]:
-    """Choose the members whose guests stop writing: two who joined long ago, and still write."""
+    """Choose and mark those whose guests stop writing: two who joined long ago, and still write."""
     candidates = (
         person
         for person in people[len(FOUNDERS) :]

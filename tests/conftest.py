@@ -238,37 +238,15 @@ def directory_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def directory(
-    directory_url: str, directory_pool: asyncpg.Pool
+    directory_url: str, shared_database: SharedDatabase
 ) -> AsyncIterator[asyncpg.Pool]:
     """Connect the query helpers to the test's database, and yield a pool for raw SQL on it.
 
     It fails the test if a connection was not released or a task still runs.
     """
-    async with connect(app_url(directory_url), min_size=0), no_tasks_left():
-        yield directory_pool
-
-
-@pytest.fixture
-def directory_pool(request: pytest.FixtureRequest) -> asyncpg.Pool:
-    """Return a pool for raw SQL on the database of `directory_url`."""
-    name = "database_pool" if "database" in request.fixturenames else "lent_pool"
-    pool: asyncpg.Pool = request.getfixturevalue(name)
-    return pool
-
-
-@pytest.fixture
-async def database_pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    """Yield a pool on the test's own database."""
-    async with raw_pool(database) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def lent_pool(
-    emptied_database: str, shared_database: SharedDatabase
-) -> AsyncIterator[asyncpg.Pool]:
-    """Yield the pool on the shared database."""
-    async with shared_database.lend_pool() as pool:
+    is_shared = directory_url == shared_database.url
+    raw = shared_database.lend_pool() if is_shared else raw_pool(directory_url)
+    async with raw as pool, connect(app_url(directory_url), min_size=0), no_tasks_left():
         yield pool
 
 

@@ -37,7 +37,7 @@ from tests.test_main import run as run_program
 LOAD = """
 import asyncio, sys
 from community_directory.database import connect
-from community_directory.demo import CAMPAIGN_GUESTS, find_campaign_month, load_demo, make_people
+from community_directory.demo import load_demo
 
 async def load():
     async with connect(sys.argv[1]):

@@ -19,6 +19,7 @@ from community_directory.queries.archived_days import (
     open_days,
 )
 from community_directory.queries.highlights import STAY
+from community_directory.queries.member_rows import BOTS
 from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.merge_rows import day_points_sql
 from community_directory.queries.observation import observe_helpers
@@ -92,7 +93,7 @@ counted AS (
             coalesce(div(max(seconds), 60), 0)::integer AS voice_minutes
         FROM event LEFT JOIN stayed USING (merge_id)
         WHERE event_type IN ('MESSAGE', 'REACTION', 'VOICE')
-            AND duplicate_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)
+            AND duplicate_id NOT IN ({BOTS})
         GROUP BY merge_id, duplicate_id
     ) AS counts
 ),

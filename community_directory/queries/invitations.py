@@ -32,7 +32,7 @@ from community_directory.queries.invitation_rows import (
     normalize_code,
 )
 from community_directory.queries.invitation_statistics import InvitationStatistics, statistics
-from community_directory.queries.member_rows import member_not_found
+from community_directory.queries.member_rows import BOTS, member_not_found
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     KEY_FIELD,
@@ -420,7 +420,7 @@ WITH RECURSIVE {_START_CTE}, tree AS (
         AND counted < :max_members AND (:max_depth::integer IS NULL OR depth < :max_depth)
 ), left_out AS MATERIALIZED (
     -- the bots and the merged members, who are in no tree
-    SELECT member_id FROM community_members WHERE is_bot
+    {BOTS}
     UNION ALL
     SELECT member_id FROM community_members WHERE merged_into IS NOT NULL
 )

@@ -69,7 +69,9 @@ _STATUS_BY_VALUE = {str(status): status for status in MemberStatus}
 
 MEMBER_COLUMNS = ", ".join(_MEMBER_FIELDS)
 
-NO_BOTS = "member_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)"
+BOTS = "SELECT member_id FROM community_members WHERE is_bot"
+"""The numbers of all bots, from member_bot_idx alone."""
+NO_BOTS = f"member_id NOT IN ({BOTS})"
 """A condition in SQL: an event or a highlight is not that of a bot."""
 
 # New events and accounts of these members wait, because their foreign keys need a lock, too. An

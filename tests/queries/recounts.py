@@ -13,6 +13,12 @@ SUMS = ("monthly highlights", "milestones")
 """The tables that are counted from the highlights alone."""
 
 
+TABLES_WITHOUT_KEYS = (
+    "directory_hourly_counts, member_daily_rooms, member_monthly_rooms, member_rooms"
+)
+"""The counted tables without a foreign key, which do not follow a TRUNCATE of the members."""
+
+
 async def find_wrong_sums(directory: rows.Database) -> dict[str, tuple[Table, Table]]:
     """Return the tables that differ from the highlights, whether or not days are rolled up."""
     found = await find_wrong_counts(directory)

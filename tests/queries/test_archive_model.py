@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from community_directory.errors import EventArchived
 from community_directory.queries import highlights, members, participation
 from community_directory.queries.archive import archive_next_day
-from tests.queries.recounts import find_wrong_counts, find_wrong_sums
+from tests.queries.recounts import TABLES_WITHOUT_KEYS, find_wrong_counts, find_wrong_sums
 
 FIRST_DAY = date(2026, 1, 31)
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(6)]
@@ -78,10 +78,9 @@ class Archiving(RuleBasedStateMachine):
     def start(self) -> None:
         self.run(
             self.database.execute(
-                # The rooms and the hours have no foreign key.
                 "TRUNCATE community_members, directory_rolled_up_days, directory_archive,"
-                " directory_hourly_counts, member_daily_rooms, member_monthly_rooms, member_rooms"
-                " CASCADE; SELECT setval('community_member_number', 1, false)"
+                f" {TABLES_WITHOUT_KEYS} CASCADE;"
+                " SELECT setval('community_member_number', 1, false)"
             )
         )
         for number in PEOPLE:

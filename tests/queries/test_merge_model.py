@@ -33,7 +33,7 @@ from community_directory.queries import (
 )
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 from community_directory.tables import MemberStatus
-from tests.queries.recounts import find_wrong_counts, find_wrong_sums
+from tests.queries.recounts import TABLES_WITHOUT_KEYS, find_wrong_counts, find_wrong_sums
 
 FIRST_DAY = date(2026, 1, 31)
 DAYS = [FIRST_DAY, FIRST_DAY + timedelta(days=1), FIRST_DAY + timedelta(days=2)]
@@ -94,10 +94,8 @@ class Merging(RuleBasedStateMachine):
     def start(self, data: st.DataObject) -> None:
         self.run(
             self.database.execute(
-                # The rooms and the hours have no foreign key.
                 "TRUNCATE community_members, community_invitations, directory_rolled_up_days,"
-                " directory_hourly_counts, member_daily_rooms, member_monthly_rooms, member_rooms"
-                " RESTART IDENTITY CASCADE"
+                f" {TABLES_WITHOUT_KEYS} RESTART IDENTITY CASCADE"
             )
         )
         self.ids = itertools.count(5001)

@@ -9,7 +9,7 @@ import asyncpg
 from community_directory.database import Parameters, Statement, engine
 from community_directory.queries.activity import select_activity, union
 from community_directory.queries.filter_values import DayPeriod
-from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.member_rows import BOTS, NO_BOTS
 from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.charts import (
     Span,
@@ -26,9 +26,9 @@ def _make_sums(table: str, day: str, condition: str) -> str:
     """Return the SQL of the people and the messages of days or months; their sums count.
 
     The people are those who are present, and the messages those of everybody but bots. Everybody is
-    counted. Then the absent, who are few, are taken from the people, and bots from the messages,
-    each by an index: that takes half as long as to look for each row's person among them. A bot has
-    rows only on archived days.
+    counted. Then the absent, who are few, are taken from the people, and bots from the messages.
+    That takes half as long as to look for each row's person among them, because indexes lead to the
+    days of the absent. A bot has rows only on archived days.
     """
     return f"""
 SELECT {day} AS since, count(*) AS people, sum(coalesce(message_count, 0)) AS messages
@@ -38,9 +38,7 @@ SELECT {day}, -count(*), 0
 FROM {table} WHERE {condition} AND member_id IN ({ABSENT}) GROUP BY 1
 UNION ALL
 SELECT {day}, 0, -sum(coalesce(message_count, 0))
-FROM {table} WHERE {condition} AND member_id IN (
-    SELECT member_id FROM community_members WHERE is_bot
-) GROUP BY 1
+FROM {table} WHERE {condition} AND member_id IN ({BOTS}) GROUP BY 1
 """
 
 

@@ -189,7 +189,7 @@ async def load_tiers_table(_: Visit, period: Period) -> ChartTable:
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
-
+    # The chart takes as long as all the rest in turn.
     async def load_others() -> tuple[PeopleCount, PeopleCount, SentInvitations, int | None]:
         return (
             await count_joined(period),

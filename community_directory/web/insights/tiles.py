@@ -1,4 +1,4 @@
-"""The figures of Overview: numbers of people in a period and in the one before.
+"""The figures of Overview and Growth: numbers of people in a period and in the one before.
 
 Each number is that of the people whom People finds with the filters of its link. It is counted here
 in another way, because a count for both periods at once costs a fraction.
@@ -119,13 +119,13 @@ async def count_accepted(period: Period) -> PeopleCount:
 async def count_active(period: Period) -> ActivityCounts:
     """Count who was active and who is at risk, and return those who did most."""
     risk_period, _ = choose_periods(period)
-    if period.before is not None:
+    has_before = period.before is not None
+    if has_before:
         counts = risk = await _count_active_days(period, 3)
     else:
         counts, risk = await asyncio.gather(
             _count_active_days(period, 1), _count_active_days(risk_period, 2)
         )
-    has_before = period.before is not None
     return ActivityCounts(
         PeopleCount(
             counts.active,
