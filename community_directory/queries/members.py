@@ -472,7 +472,9 @@ def _make_update_statement(*changed: str, merges_profile: bool, is_checked: bool
         values["profile_data"] = _MERGED_PROFILE
         conditions.append(f"{_MERGED_PROFILE_LENGTH} <= {MAX_JSON_LENGTH}")
     if is_checked:
-        conditions.append(f"NOT EXISTS ({_CHANGED_FIELDS})")
+        # After a wait for another change, PostgreSQL reads the member again and checks this again.
+        # Of NOT EXISTS it makes a join, which it takes as it was.
+        conditions.append(f"cardinality(ARRAY({_CHANGED_FIELDS})) = 0")
     assignments = ", ".join(f"{column} = {value}" for column, value in values.items())
     return Statement(f"""
     WITH {ACTOR_CTE}

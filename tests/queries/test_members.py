@@ -4,7 +4,8 @@ import asyncio
 import inspect
 import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,10 +31,6 @@ from tests.tables import rows
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STATUSES = list(MemberStatus)
-HELPERS_CONNECTIONS = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = 'community_directory'
-"""
 ALLOWED = {
     ("not_member", "pending"),
     ("pending", "active"),
@@ -460,23 +457,41 @@ async def test_many_programs_at_once_keep_the_keys_of_each_other(directory: asyn
     assert ana.profile_data == {"old": 1, **{f"key {number}": number for number in range(40)}}
 
 
-async def test_a_change_of_keys_waits_for_another_one_and_keeps_its_keys(
-    directory: asyncpg.Pool,
-) -> None:
-    await add(profile_data={"a": 1})
+@asynccontextmanager
+async def changed_meanwhile(
+    directory: asyncpg.Pool, assignment: str, change: Coroutine[Any, Any, members.Member]
+) -> AsyncIterator[asyncio.Task[members.Member]]:
+    """Yield a change that has waited for another one, which is committed by then."""
     async with directory.acquire() as other, other.transaction():
-        await other.execute(
-            """UPDATE community_members SET profile_data = '{"a": 2, "b": 2, "c": 2}'"""
-        )
-        waiting = asyncio.create_task(
-            members.update_profile("#1", profile_data={"b": 3, "c": None})
-        )
+        await other.execute(f"UPDATE community_members SET {assignment}")
+        waiting = asyncio.create_task(change)
         while not await directory.fetchval(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.01)
-    assert (await waiting).profile_data == {"a": 2, "b": 3}
+    yield waiting
+
+
+async def test_a_change_of_keys_waits_for_another_one_and_keeps_its_keys(
+    directory: asyncpg.Pool,
+) -> None:
+    await add(profile_data={"a": 1})
+    change = members.update_profile("#1", profile_data={"b": 3, "c": None})
+    assignment = """profile_data = '{"a": 2, "b": 2, "c": 2}'"""
+    async with changed_meanwhile(directory, assignment, change) as waiting:
+        assert (await waiting).profile_data == {"a": 2, "b": 3}
+
+
+async def test_a_change_of_what_was_seen_waits_for_another_one_and_is_refused(
+    directory: asyncpg.Pool,
+) -> None:
+    await add(country="Chile")
+    change = members.update_profile("#1", country="Peru", before={"country": "Chile"})
+    async with changed_meanwhile(directory, "country = 'Cuba'", change) as waiting:
+        with pytest.raises(ProfileChanged):
+            await waiting
+    assert (await members.get("#1")).country == "Cuba"
 
 
 async def test_the_keys_of_a_profile_together_have_its_limits(directory: asyncpg.Pool) -> None:
@@ -777,7 +792,8 @@ async def test_a_change_is_logged_with_its_actor_and_its_reason_alone(
     ) if writer != "verify_github" else await members.verify_github(
         "#2", github_username="eva", github_profile_data={}, actor="Eva"
     )
-    assert await directory.fetchval(HELPERS_CONNECTIONS) == 1
+    assert engine.pool is not None
+    assert engine.pool.get_size() == 1
     assert (await said(directory))[2:] == [("Luis", "a promise"), ("Eva", None)]
 
 
@@ -788,7 +804,8 @@ async def test_add_and_restore_are_logged_with_their_actor_and_their_reason(
     await add("2")
     await members.remove("#1", actor="Eva", reason="left")
     await members.restore("#1", actor="Luis", reason="came back")
-    assert await directory.fetchval(HELPERS_CONNECTIONS) == 1
+    assert engine.pool is not None
+    assert engine.pool.get_size() == 1
     assert await said(directory) == [
         ("Luis", "met in Lima"),
         (f"db:{PROGRAM}", None),
