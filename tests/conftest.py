@@ -18,7 +18,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -59,6 +59,14 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the last file first: the tests of a browser are long, and those of the bot are short.
+
+    With a long file at the end, all workers but one would have nothing to do for half a minute.
+    """
+    items.sort(key=lambda item: item.path, reverse=True)
 
 
 @pytest.fixture(autouse=True)
@@ -246,8 +254,10 @@ async def directory(
     """
     is_shared = directory_url == shared_database.url
     raw = shared_database.lend_pool() if is_shared else raw_pool(directory_url)
-    async with raw as pool, connect(app_url(directory_url), min_size=0), no_tasks_left():
-        yield pool
+    serving = shared_database.connections.serving() if is_shared else nullcontext()
+    with serving:
+        async with raw as pool, connect(app_url(directory_url), min_size=0), no_tasks_left():
+            yield pool
 
 
 @asynccontextmanager

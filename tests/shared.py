@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from tests import cluster
+from tests.kept_connections import KeptConnections, end_session
 from tests.log_guard import SELECT_PERSONAL_VALUES
 
 EMPTY_TIMEOUT_SECONDS = 60
@@ -87,6 +88,8 @@ class SharedDatabase:
         self.name = urlsplit(url).path.removeprefix("/")
         self._connection: asyncpg.Connection | None = None
         self._pool: asyncpg.Pool | None = None
+        self.connections = KeptConnections()
+        """The connections of the helpers."""
 
     async def create(self) -> None:
         """Copy the template without its rows, and create the functions and triggers of `SETUP`."""
@@ -112,6 +115,7 @@ class SharedDatabase:
             self._connection.terminate()
             self._connection = None
         self._cut_pool()
+        self.connections.cut()
         await self._on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
         if cluster.CLUSTER_URL:
             await cluster.drop(self.name)
@@ -128,7 +132,7 @@ class SharedDatabase:
         """
         if self._pool is None:
             self._pool = await asyncpg.create_pool(
-                self.url, min_size=0, max_size=10, reset=_end_session
+                self.url, min_size=0, max_size=10, reset=end_session
             )
         pool = self._pool
         yield pool
@@ -183,10 +187,3 @@ class SharedDatabase:
             await connection.execute(statement)
         finally:
             await connection.close()
-
-
-async def _end_session(connection: asyncpg.Connection) -> None:
-    """Leave nothing of the session of a test to the next one."""
-    await connection.execute(
-        f"{connection.get_reset_query()} RESET SESSION AUTHORIZATION; DISCARD TEMP"
-    )

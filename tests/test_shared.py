@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from contextvars import ContextVar
 
 import asyncpg
 import pytest
 
+from community_directory.database import connect, engine
 from tests.conftest import Server, database_url, new_name
 from tests.shared import SharedDatabase
 from tests.tables import rows
@@ -142,24 +144,60 @@ async def test_a_change_that_is_undone_and_a_temporary_table_change_nothing(
     await shared.empty()
 
 
+ABOUT_SESSION = """
+    SELECT pg_backend_pid(), to_regclass('scratch'), current_user, session_user,
+        current_setting('lock_timeout'), ARRAY(SELECT pg_listening_channels()),
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
+"""
+LEAVE_SOMETHING = """
+    SET lock_timeout = '1s'; SELECT pg_advisory_lock(1); CREATE TEMPORARY TABLE scratch ();
+    SET SESSION AUTHORIZATION pg_monitor; SET ROLE pg_read_all_stats
+"""
+
+
 async def test_the_pool_keeps_its_connections_and_forgets_their_sessions(
     shared: SharedDatabase,
 ) -> None:
-    about = """
-        SELECT pg_backend_pid(), to_regclass('scratch'), current_user, session_user,
-            current_setting('lock_timeout'),
-            (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
-    """
     async with shared.lend_pool() as pool:
-        fresh = await pool.fetchrow(about)
-        await pool.execute(
-            """
-            SET lock_timeout = '1s'; SELECT pg_advisory_lock(1); CREATE TEMPORARY TABLE scratch ();
-            SET SESSION AUTHORIZATION pg_monitor; SET ROLE pg_read_all_stats
-            """
-        )
+        fresh = await pool.fetchrow(ABOUT_SESSION)
+        await pool.execute(LEAVE_SOMETHING)
     async with shared.lend_pool() as pool:
-        assert await pool.fetchrow(about) == fresh
+        assert await pool.fetchrow(ABOUT_SESSION) == fresh
+
+
+async def test_the_helpers_get_the_connection_of_the_test_before_without_its_session(
+    shared: SharedDatabase,
+) -> None:
+    fresh = None
+    for _ in range(2):
+        with shared.connections.serving():
+            async with connect(shared.url, min_size=0):
+                assert engine.pool is not None
+                connection = await engine.pool.acquire()
+                found = await connection.fetchrow(ABOUT_SESSION)
+                assert found == (fresh or found)
+                fresh = found
+                await connection.add_listener("news", print)
+                assert await connection.fetchval("SELECT pg_listening_channels()") == "news"
+                await connection.execute(LEAVE_SOMETHING)
+                engine.pool.release(connection, clean=True)
+
+
+@pytest.mark.parametrize("spoiled", ["BEGIN", "SELECT pg_terminate_backend(pg_backend_pid())"])
+async def test_the_helpers_get_no_connection_that_is_spoiled(
+    shared: SharedDatabase, spoiled: str
+) -> None:
+    pids = []
+    for _ in range(2):
+        with shared.connections.serving():
+            async with connect(shared.url, min_size=0):
+                assert engine.pool is not None
+                connection = await engine.pool.acquire()
+                pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
+                with suppress(asyncpg.PostgresError, OSError):
+                    await connection.execute(spoiled)
+                engine.pool.release(connection, clean=True)
+    assert len({*pids}) == 2
 
 
 async def test_a_connection_that_is_not_released_fails_its_test_and_harms_no_other(
