@@ -4,18 +4,14 @@ They show the demo community, which is loaded into a temporary database.
 """
 
 import asyncio
-import shutil
 import sys
 from pathlib import Path
 
 from playwright.async_api import Browser, Page, async_playwright
 
 from benchmarks.scratch import scratch_database
-from tests.processes import ADMIN_PASSWORD, running_panel
+from tests.processes import ADMIN_PASSWORD, CHROMIUM, running_panel
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 WINDOW_SIZES = {"": (1280, 860), "-phone": (390, 844)}
 """The width and height of the window, by the suffix of the file names."""
 PAGE_PATHS = {

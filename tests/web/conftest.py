@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from community_directory.app import App, app
 from community_directory.settings import Settings
 from community_directory.tables import CommunityMember
 from community_directory.web.security import ADMIN_PATH
+from tests.processes import CHROMIUM
 
 ADDRESS = "http://directory.example"
 ADMIN_ADDRESS = f"{ADDRESS}{ADMIN_PATH}/"
@@ -27,9 +27,6 @@ PASSWORD = "long enough for this"
 
 expect.set_options(timeout=30_000)
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 # Chromium needs --no-sandbox when it runs as root. The other options prevent network requests.
 OPTIONS = [
     "--no-sandbox",
