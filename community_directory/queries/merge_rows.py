@@ -185,15 +185,17 @@ SET joined_at = :joined_at::timestamptz, approved_at = :approved_at::timestamptz
 WHERE member_id = :number
 """)
 
-# An invitation between the two is cancelled: nobody invites themselves.
+# An invitation between the two is cancelled: nobody invites themselves. Somebody may redeem a new
+# one, which is not locked yet, at the same time.
 MOVE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE},
--- The invitations with their creator and their member after the merge.
+-- The invitations, locked, with their creator and their member after the merge.
 found AS MATERIALIZED (
     SELECT invitation_id, created_by, accepted_by, accepted_at, status,
         CASE created_by WHEN :duplicate THEN :into ELSE created_by END AS creator,
         CASE accepted_by WHEN :duplicate THEN :into ELSE accepted_by END AS acceptor
     FROM community_invitations WHERE created_by = :duplicate OR accepted_by = :duplicate
+    ORDER BY invitation_id FOR UPDATE
 ),
 moved AS (
     UPDATE community_invitations AS invitation SET created_by = creator,

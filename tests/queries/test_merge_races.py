@@ -16,6 +16,7 @@ from community_directory.database import engine, transaction
 from community_directory.errors import (
     DatabaseUnavailable,
     DirectoryError,
+    InvitationUsed,
     MemberMerged,
     MergeRefused,
     NotMerged,
@@ -480,6 +481,34 @@ async def test_a_merge_that_waits_for_a_ban_brings_the_ban(directory: asyncpg.Po
         await merge
     assert (await members.get(second)).status == "banned"
     assert await permissions.of(second) == []
+
+
+async def test_an_invitation_that_is_redeemed_while_it_moves_stays_accepted(
+    directory: asyncpg.Pool, directory_url: str
+) -> None:
+    first, second = await add_pair(directory)
+    lock = "SELECT FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE"
+    async with blocked(directory_url, lock, first) as other:
+        merge = asyncio.create_task(merging(first, second)(), context=Context())
+        await until_blocked_by(other)
+        # The merge has locked the invitations of before.
+        invitation = await invitations.create(created_by=first)
+        async with transaction() as redemption:
+            code = invitation.invitation_code
+            redeemed = await invitations.redeem(code, telegram_id="2001", **NEWCOMER)
+            await other.execute("COMMIT")
+            await until_blocked_by(redemption.connection)
+        await merge
+    moved = await invitations.get(code)
+    accepted_by = redeemed.member.member_id
+    assert (moved.created_by, moved.status, moved.accepted_by) == (second, "accepted", accepted_by)
+    assert moved.accepted_at is not None
+    with pytest.raises(InvitationUsed):
+        await invitations.redeem(code, telegram_id="2002", **NEWCOMER)
+    await members.unmerge(first, actor="eva")
+    returned = await invitations.get(code)
+    assert (returned.created_by, returned.accepted_by) == (first, accepted_by)
+    await check_whole(directory)
 
 
 async def test_a_merge_that_fails_at_its_end_leaves_nothing(
