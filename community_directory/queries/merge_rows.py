@@ -247,9 +247,11 @@ FROM actor WHERE member_id = :duplicate
 
 MOVE_ACCOUNTS = Statement(f"""
 WITH {ACTOR_CTE},
--- The accounts before the merge: an update returns the rows after it.
+-- The accounts before the merge, locked: an update returns the rows after it, and one that is only
+-- stated may pass to somebody else at the same time.
 found AS MATERIALIZED (
     SELECT account.* FROM member_accounts AS account WHERE member_id = :duplicate
+    ORDER BY account.id FOR UPDATE
 ),
 moved AS (
     UPDATE member_accounts AS account SET member_id = :into
@@ -523,8 +525,9 @@ found AS MATERIALIZED (
                 AND named.platform = account.platform AND named.account_id = account.account_id
         )
 )
+-- An account that is only stated may pass to somebody else at the same time.
 UPDATE member_accounts AS account SET member_id = :duplicate
-FROM found, actor WHERE account.id = found.row_id
+FROM found, actor WHERE account.id = found.row_id AND account.member_id = :into
 RETURNING account.id
 """)
 # The accounts that the columns of the duplicate will name, and that somebody else has by now.

@@ -511,6 +511,31 @@ async def test_an_invitation_that_is_redeemed_while_it_moves_stays_accepted(
     await check_whole(directory)
 
 
+@pytest.mark.parametrize("undoes", [False, True], ids=["merge", "unmerge"])
+async def test_an_account_that_is_linked_to_somebody_else_while_it_moves_stays_there(
+    directory: asyncpg.Pool, undoes: bool
+) -> None:
+    profile = {"profile_data": {"discord_id": "7"}}
+    first = (await rows.member(directory, status="active", **profile))["member_id"]
+    second = (await rows.member(directory, profile_data={"discord_id": "8"}))["member_id"]
+    third = (await rows.member(directory, status="active"))["member_id"]
+    if undoes:
+        await members.merge(first, into=second, actor="eva")
+    call = unmerging(first) if undoes else merging(first, second)
+    async with directory.acquire() as observer:
+        async with transaction():
+            await accounts.link(third, "discord", 7, actor="eva")
+            moving = asyncio.create_task(call(), context=Context())
+            await until_waiting(observer)
+        await moving
+    [_, linked] = await accounts.of(third)
+    assert (linked.account_id, linked.member_id) == ("7", third)
+    if not undoes:
+        await members.unmerge(first, actor="eva")
+    assert [account.account_id for account in await accounts.of(third)][1:] == ["7"]
+    await check_whole(directory)
+
+
 async def test_a_merge_that_fails_at_its_end_leaves_nothing(
     directory: asyncpg.Pool, directory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
