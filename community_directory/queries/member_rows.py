@@ -81,6 +81,20 @@ SELECT FROM community_members WHERE member_id = ANY(:numbers)
 ORDER BY merged_into IS NULL, member_id FOR UPDATE
 """)
 
+# The first lock waits for a merge at the same time, or for its undoing, and the second one for an
+# erasure. After that, the rows are as they are now.
+LOCKED_PERSON_CTES = """named AS (
+    -- the number of the member, or of the one into whom they were merged
+    SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
+    WHERE member_id = :member_id FOR KEY SHARE
+), locked AS (
+    SELECT * FROM community_members WHERE member_id = (SELECT member_id FROM named) FOR KEY SHARE
+), person AS (
+    -- the member, who may be removed, but not erased
+    SELECT * FROM locked WHERE telegram_id !~ '^(erased|banned|merged):'
+)"""
+"""The CTE `person` of a statement that stores something about the member with a number."""
+
 FIND_OTHER_NUMBER = Statement("""
 SELECT merged_into FROM community_members WHERE member_id = :member_id AND merged_into IS NOT NULL
 """)

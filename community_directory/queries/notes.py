@@ -10,6 +10,7 @@ from uuid import UUID
 from community_directory.database import Statement, engine
 from community_directory.errors import InvalidInput, MemberNotFound, NoteNotFound
 from community_directory.queries.ids import new_id
+from community_directory.queries.member_rows import LOCKED_PERSON_CTES
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     KEY_FIELD,
@@ -54,14 +55,9 @@ class Note:
     written_at: datetime
 
 
-# The lock waits for an erasure at the same time, which would miss the new note.
+# The locks wait for an erasure at the same time, which would miss the new note.
 ADD_NOTE = Statement(f"""
-WITH {ACTOR_CTE}, person AS (
-    -- the member, who may be removed, but not erased
-    SELECT member_id FROM community_members
-    WHERE member_id = {PRESENT_NUMBER} AND telegram_id !~ '^(erased|banned|merged):'
-    FOR KEY SHARE
-)
+WITH {ACTOR_CTE}, {LOCKED_PERSON_CTES}
 INSERT INTO member_notes (id, member_id, text)
 SELECT :id::uuid, member_id, :text FROM person, actor
 RETURNING id, member_id, text, :actor AS written_by, written_at

@@ -11,7 +11,12 @@ import asyncpg
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.ids import new_id
-from community_directory.queries.member_rows import Member, member_columns, member_from
+from community_directory.queries.member_rows import (
+    LOCKED_PERSON_CTES,
+    Member,
+    member_columns,
+    member_from,
+)
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     NUMBER_FIELD,
@@ -49,15 +54,10 @@ class MemberRequest:
     repeated: bool
 
 
-# The lock waits for an erasure at the same time, which would miss the new request. Updating the
+# The locks wait for an erasure at the same time, which would miss the new request. Updating the
 # stored row returns it, and changes nothing.
 ASK = Statement(f"""
-WITH {ACTOR_CTE}, person AS (
-    -- the member, who may be removed, but not erased
-    SELECT * FROM community_members
-    WHERE member_id = {PRESENT_NUMBER} AND telegram_id !~ '^(erased|banned|merged):'
-    FOR KEY SHARE
-), request AS (
+WITH {ACTOR_CTE}, {LOCKED_PERSON_CTES}, request AS (
     INSERT INTO member_requests AS stored (id, member_id, kind)
     SELECT :id::uuid, member_id, :kind::text FROM person, actor
     ON CONFLICT (member_id, kind) DO UPDATE SET kind = EXCLUDED.kind

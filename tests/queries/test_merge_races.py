@@ -29,8 +29,10 @@ from community_directory.queries import (
     invitations,
     members,
     merge_rows,
+    notes,
     participation,
     permissions,
+    requests,
 )
 from community_directory.queries.merging import MAX_ATTEMPTS
 from community_directory.queries.participation import NewEvent
@@ -534,6 +536,30 @@ async def test_an_account_that_is_linked_to_somebody_else_while_it_moves_stays_t
         await members.unmerge(first, actor="eva")
     assert [account.account_id for account in await accounts.of(third)][1:] == ["7"]
     await check_whole(directory)
+
+
+@pytest.mark.parametrize("undoes", [False, True], ids=["merge", "unmerge"])
+@pytest.mark.parametrize("write", ["request", "note"])
+async def test_what_is_written_about_a_member_during_a_merge_is_about_the_present_one(
+    directory: asyncpg.Pool, write: str, undoes: bool
+) -> None:
+    first, second = await add_pair(directory)
+    if undoes:
+        await members.merge(first, into=second, actor="eva")
+    async with directory.acquire() as observer:
+        async with transaction():
+            await (unmerging(first) if undoes else merging(first, second))()
+            call = (
+                requests.ask(first, "erasure", actor=first)
+                if write == "request"
+                else notes.add(first, "Called.", actor="eva")
+            )
+            writing = asyncio.create_task(call, context=Context())
+            await until_waiting(observer)
+        await writing
+    table = "member_requests" if write == "request" else "member_notes"
+    present = first if undoes else second
+    assert await directory.fetchval(f"SELECT member_id FROM {table}") == present
 
 
 async def test_a_merge_that_fails_at_its_end_leaves_nothing(
