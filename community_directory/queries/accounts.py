@@ -214,6 +214,7 @@ LEFT JOIN directory_link_tries AS tries
     ON (tries.platform, tries.account_id) = (:platform, :account_id)
     AND wrong >= :max_wrong_tries AND ends_at > now()
 """)
+GET_STATUS = Statement("SELECT status FROM community_members WHERE member_id = :member_id")
 COUNT_WRONG_TRY = Statement("""
 INSERT INTO directory_link_tries AS tries (platform, account_id, wrong, ends_at)
 VALUES (:platform, :account_id, 1, now() + interval '10 minutes')
@@ -455,7 +456,8 @@ async def _complete(
             await engine.fetch(REMEMBER_PAIR, one=number, other=owner)
             return AccountTaken(owner)
         duplicate, number = pair
-        await merge(duplicate, into=number, actor=_actor_of(account), reason=PROVED_REASON)
+        if not await _merge_contact(duplicate, number, _actor_of(account)):
+            return await _complete(code_hash, account, username)
     linked = await _link(
         number,
         account,
@@ -469,6 +471,18 @@ async def _complete(
         # Another account was faster; the transaction is rolled back.
         raise LinkCodeInvalid
     return linked
+
+
+async def _merge_contact(contact: str, into: str, actor: str) -> bool:
+    """Merge a contact, and return True, or return False if they joined at the same time."""
+    async with transaction() as merging:
+        await merge(contact, into=into, actor=actor, reason=PROVED_REASON)
+        # The merge has locked the row, and leaves its status.
+        [(status,)] = await engine.fetch(GET_STATUS, member_id=contact)
+        is_contact: bool = status == MemberStatus.NOT_MEMBER
+        if not is_contact:
+            await merging.rollback()
+    return is_contact
 
 
 def _choose_survivor(found: asyncpg.Record) -> tuple[str, str] | None:

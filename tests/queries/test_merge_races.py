@@ -14,6 +14,7 @@ import pytest
 
 from community_directory.database import engine, transaction
 from community_directory.errors import (
+    AccountTaken,
     DatabaseUnavailable,
     DirectoryError,
     InvitationUsed,
@@ -630,3 +631,28 @@ async def test_codes_of_a_contact_and_a_redemption_at_once_leave_one_member(
         found = await members.find_by_account("discord", account_id)
         assert found is not None
         assert (found.member_id == ana) is not (found.status == "pending")
+
+
+@pytest.mark.parametrize("joins", ["contact", "beginner"])
+async def test_a_contact_who_joins_while_a_code_is_typed_is_not_merged(
+    directory: asyncpg.Pool, joins: str
+) -> None:
+    statuses = ("active", "not_member") if joins == "contact" else ("not_member", "active")
+    for telegram_id, status in zip(("1001", "discord:5"), statuses, strict=True):
+        await rows.member(directory, telegram_id=telegram_id, status=status)
+    joining = "discord:5" if joins == "contact" else "1001"
+    await rows.member(directory, status="active")
+    invitation = (await invitations.create(created_by="#3")).invitation_code
+    code = (await accounts.begin_link("#1")).code
+    async with directory.acquire() as observer:
+        async with transaction():
+            await invitations.redeem(invitation, telegram_id=joining, **NEWCOMER)
+            typing = accounts.complete_link(code, platform="discord", account_id="5")
+            linking = asyncio.create_task(typing, context=Context())
+            await until_waiting(observer)
+        with pytest.raises(AccountTaken) as taken:
+            await linking
+    assert taken.value.member_id == "#2"
+    assert await directory.fetchval("SELECT count(*) FROM directory_merges") == 0
+    [suggestion] = (await members.merge_suggestions()).items
+    assert {suggestion.member.member_id, suggestion.other.member_id} == {"#1", "#2"}
