@@ -286,21 +286,23 @@ WITH {ACTOR_CTE}, claim AS MATERIALIZED (
     ) AS found
     JOIN community_members AS member ON member.member_id = found.created_by, {_MEMBER_QUOTA}
 ), before AS (
-    -- the invitation, locked after the quota, as a new invitation does
-    SELECT invitation.invitation_id, invitation.status
+    -- The invitation, locked after the quota, as a new invitation does. One that another call has
+    -- opened in the meantime has its place.
+    SELECT invitation.invitation_id, invitation.status,
+        CASE WHEN {effective_status_sql("invitation")} = 'expired' THEN open_at END AS open_at
     FROM claim JOIN community_invitations AS invitation USING (invitation_id)
     FOR UPDATE OF invitation
 ), changed AS (
     -- the invitation after the change; an accepted or cancelled one stays as it is
     UPDATE community_invitations AS invitation
     SET status = 'pending', expires_at = greatest(expires_at, now()) + :valid_for::interval
-    FROM before, claim, actor
-    WHERE invitation.invitation_id = before.invitation_id AND claim.open_at IS NULL
+    FROM before, actor
+    WHERE invitation.invitation_id = before.invitation_id AND before.open_at IS NULL
         AND before.status IN ('pending', 'expired')
     RETURNING {INVITATION_COLUMNS}
 )
-SELECT before.status AS before, changed.*, claim.created_by AS inviter, max_open, open_at,
-    nullif(open_at, 'infinity') AS next_at
+SELECT before.status AS before, changed.*, claim.created_by AS inviter, max_open, before.open_at,
+    nullif(before.open_at, 'infinity') AS next_at
 FROM claim JOIN before USING (invitation_id) LEFT JOIN changed ON true
 """)
 

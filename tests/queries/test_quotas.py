@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,8 @@ from community_directory.queries import invitations, members
 from community_directory.queries.invitations import QUOTA_PERIOD, InvitationQuota
 from community_directory.settings import QUOTA_NAMES, load_settings
 from community_directory.tables import Permission, ReputationTier
+from community_directory.tables.invitations import DEFAULT_VALIDITY
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 
 SECONDS = 30
@@ -357,6 +360,21 @@ async def test_twenty_expired_invitations_extended_at_once_do_not_pass_the_quota
     refused = [result for result in results if isinstance(result, Exception)]
     assert [type(error) for error in refused] == [InvitationQuotaExceeded] * 20
     assert (await invitations.quota(ana)).open == 10
+
+
+async def test_an_invitation_that_was_opened_in_the_meantime_needs_no_second_place(
+    directory: asyncpg.Pool, ana: str, set_quotas: SetQuotas
+) -> None:
+    set_quotas(1, 1)
+    old = await rows.invitation(directory, created_by=ana)
+    await move(directory, 9 * DAY)
+    code = old["invitation_code"]
+    async with directory.acquire() as observer:
+        async with transaction():
+            opened = await invitations.extend(code)
+            extending = asyncio.create_task(invitations.extend(code), context=Context())
+            await until_waiting(observer)
+        assert (await extending).expires_at == opened.expires_at + DEFAULT_VALIDITY
 
 
 async def test_a_failed_transaction_gives_its_place_back(ana: str, set_quotas: SetQuotas) -> None:
