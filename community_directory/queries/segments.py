@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.identifiers import normalize_name
 from community_directory.queries.ids import new_id
@@ -51,6 +51,8 @@ COLUMNS = "id, name, filters, created_by, created_at"
 LIST_SEGMENTS = Statement(f"""
 SELECT {COLUMNS} FROM directory_segments ORDER BY created_at, id LIMIT {MAX_SEGMENTS}
 """)
+# A statement does not count what another one has not committed yet. The number is arbitrary.
+LOCK_SEGMENTS = "SELECT pg_advisory_xact_lock(7166764)"
 SAVE_SEGMENT = Statement(f"""
 INSERT INTO directory_segments (id, name, filters, created_by)
 SELECT :id::uuid, :name::text, :filters::jsonb, :actor::text
@@ -69,7 +71,7 @@ async def list_all() -> list[Segment]:
 
 
 async def save(name: str, filters: Mapping[str, str], *, actor: str) -> Segment:
-    """Store a segment.
+    """Store a segment. Calls at the same time run one after the other.
 
     Args:
         name: A name of at most 60 characters, which no other segment has.
@@ -80,13 +82,14 @@ async def save(name: str, filters: Mapping[str, str], *, actor: str) -> Segment:
         InvalidInput: The name is taken or blank, a filter is not valid, or there are too many
             segments.
     """
-    records = await engine.fetch(
-        SAVE_SEGMENT,
-        id=new_id(),
-        name=_checked_name(name),
-        filters=as_json(_checked_filters(filters), field="filters"),
-        actor=required_actor(actor),
-    )
+    values = {
+        "name": _checked_name(name),
+        "filters": as_json(_checked_filters(filters), field="filters"),
+        "actor": required_actor(actor),
+    }
+    async with transaction():
+        await engine.fetch(LOCK_SEGMENTS)
+        records = await engine.fetch(SAVE_SEGMENT, id=new_id(), **values)
     if not records:
         raise InvalidInput(
             f"There are {MAX_SEGMENTS} segments already. Remove one of them first.", field="name"

@@ -547,7 +547,10 @@ CASES = {
     ),
     "segments.rename": Case({"segment_id": SEGMENT, "name": "In México"}, {"name": "Taken"}),
     "segments.save": Case(
-        {"name": "In México", "filters": {"country": "México"}, "actor": "eva"}, {"name": "Taken"}
+        {"name": "In México", "filters": {"country": "México"}, "actor": "eva"},
+        {"name": "Taken"},
+        statements=5,
+        statements_when_refused=4,
     ),
 }
 

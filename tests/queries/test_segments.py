@@ -1,5 +1,7 @@
 """Segments are shared; each has a name and filters that `people.search` takes."""
 
+import asyncio
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,9 +10,11 @@ import asyncpg
 import pytest
 
 from community_directory.calendar import today
+from community_directory.database import transaction
 from community_directory.errors import InvalidInput
 from community_directory.queries import people, segments
 from community_directory.queries.segments import MAX_SEGMENTS
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 
 AT_RISK = (rows.MIGRATION_SQL / "at_risk_segment.sql").read_text()
@@ -114,6 +118,20 @@ async def test_a_segment_that_nobody_could_open_is_refused(
     with pytest.raises(InvalidInput):
         await segments.save(name, filters, actor="eva")
     assert [segment.name for segment in await segments.list_all()] == ["Taken"]
+
+
+async def test_of_two_who_save_the_last_segment_at_once_one_does(directory: asyncpg.Pool) -> None:
+    for number in range(1, MAX_SEGMENTS):
+        await rows.segment(directory, name=f"Segment {number}")
+    async with directory.acquire() as observer:
+        async with transaction():
+            await segments.save("The last one", {}, actor="eva")
+            call = segments.save("One more", {}, actor="luis")
+            saving = asyncio.create_task(call, context=Context())
+            await until_waiting(observer)
+        with pytest.raises(InvalidInput, match="50 segments already"):
+            await saving
+    assert len(await directory.fetch("SELECT FROM directory_segments")) == MAX_SEGMENTS
 
 
 async def test_there_are_at_most_so_many_segments(directory: asyncpg.Pool) -> None:

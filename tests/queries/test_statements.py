@@ -37,6 +37,7 @@ SEVERAL = {
     "members.merge": "changes many tables",
     "members.merge_preview": "counts the rows of many tables",
     "members.unmerge": "changes many tables",
+    "segments.save": "waits for its turn, so that there are not too many",
     "relationships.of_member": "computes the ids of entities before it looks for them",
     "members.export": "sets a longer time limit for itself",
     "members.merge_suggestions": "sets a longer time limit for itself",
