@@ -26,7 +26,7 @@ from community_directory.passwords import MAX_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings
 from community_directory.web.admin.attempts import Attempt, remember_browser
 from community_directory.web.admin.hashing import KNOWN_BROWSERS
-from community_directory.web.admin.users import PanelUser, replace_temporary_password
+from community_directory.web.admin.users import PanelUser, Verified, replace_temporary_password
 from community_directory.web.security import SESSION_IDLE_TIMEOUT, SESSION_MAX_AGE
 from community_directory.web.sessions import SESSION_COOKIE
 
@@ -138,11 +138,12 @@ class SignIn:
         Raises:
             HTTPException: The user can't sign in with them.
         """
-        user_id = await PanelUser.login(credentials["username"], credentials["password"])
-        if user_id is None:
+        verified = await PanelUser.verify(credentials["username"], credentials["password"])
+        if verified is None:
             for observer in observers:
                 observer.sign_in_failed("wrong_password")
             raise HTTPException(401, WRONG_CREDENTIALS)
+        user_id = verified.user_id
         user = await PanelUser.objects().get(PanelUser.id == user_id)
         found = await engine.fetch(FIND_ACCESS, user_id=user_id)
         if user is None or not found:
@@ -164,7 +165,8 @@ class SignIn:
             raise HTTPException(403, MFA_SWITCHED_OFF)
         if access["has_temporary_password"]:
             await self._check_new_password(credentials, user)
-            await replace_temporary_password(user_id, credentials["new_password"])
+            if not await replace_temporary_password(verified, credentials["new_password"]):
+                raise HTTPException(401, WRONG_CREDENTIALS)
         return user_id
 
     async def _check_new_password(self, credentials: Mapping[str, str], user: BaseUser) -> None:
@@ -206,7 +208,7 @@ async def set_sign_in_cookies(
     await remember_browser(request, response, username)
 
 
-async def confirm_password(request: Request, user: BaseUser, password: str) -> None:
+async def confirm_password(request: Request, user: BaseUser, password: str) -> Verified:
     """Check the password of a user who is signed in; wrong ones count as failed sign-ins.
 
     Raises:
@@ -215,13 +217,14 @@ async def confirm_password(request: Request, user: BaseUser, password: str) -> N
     attempt = await Attempt.begin(request, user.username)
     try:
         async with KNOWN_BROWSERS.turn():
-            is_right = await PanelUser.login(user.username, password) is not None
+            verified = await PanelUser.verify(user.username, password)
     except HTTPException:
         await attempt.discard()
         raise
-    if not is_right:
+    if verified is None:
         raise HTTPException(422, WRONG_PASSWORD)
     await attempt.discard()
+    return verified
 
 
 async def change_password(
@@ -235,9 +238,11 @@ async def change_password(
     """
     if problem := await find_password_problem(new_password, user, settings):
         raise HTTPException(422, problem)
-    await confirm_password(request, user, password)
+    verified = await confirm_password(request, user, password)
     async with KNOWN_BROWSERS.turn():
-        await PanelUser.update_password(user.id, new_password)
+        is_replaced = await PanelUser.replace_password(verified, new_password)
+    if not is_replaced:
+        raise HTTPException(422, WRONG_PASSWORD)
 
 
 async def find_password_problem(password: str, user: BaseUser, settings: Settings) -> str | None:

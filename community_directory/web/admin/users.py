@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 from datetime import datetime
+from typing import NamedTuple
 
 from piccolo.apps.user.tables import BaseUser
+from piccolo.columns import Column
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import ConfigurationError
@@ -65,6 +67,14 @@ BaseUser._min_password_length, BaseUser._max_password_length = (
 BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]
 
 
+class Verified(NamedTuple):
+    """A user whose password was right."""
+
+    user_id: int
+    stored: str
+    """The hash of the password."""
+
+
 class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
     """A user of the panel, whose password is hashed in a thread.
 
@@ -73,9 +83,16 @@ class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
 
     @classmethod
     async def login(cls, username: str, password: str) -> int | None:
-        """Return the id of the user if the password is right.
+        """Return the id of the user if the password is right."""
+        verified = await cls.verify(username, password)
+        return None if verified is None else verified.user_id
 
-        A wrong username takes as long as a wrong password.
+    @classmethod
+    async def verify(cls, username: str, password: str) -> Verified | None:
+        """Return the user if the password is right.
+
+        A wrong username takes as long as a wrong password. A password that is changed in the
+        meantime is wrong.
         """
         user = await cls.select(cls.id, cls.password).where(cls.username == username).first()
         salt, iterations = "", cls._pbkdf2_iteration_count
@@ -85,13 +102,32 @@ class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
         hashed = await asyncio.to_thread(cls.hash_password, password, salt, iterations)
         if user is None or not secrets.compare_digest(hashed, user["password"]):
             return None
-        if iterations != cls._pbkdf2_iteration_count:
-            await cls.update_password(username, password)
         # The column has no time zone.
-        now = datetime.now()  # noqa: DTZ005
-        await cls.update({cls.last_login: now}).where(cls.username == username)
-        user_id: int = user["id"]
-        return user_id
+        changes: dict[Column | str, object] = {cls.last_login: datetime.now()}  # noqa: DTZ005
+        if iterations != cls._pbkdf2_iteration_count:
+            hashed = await asyncio.to_thread(_check_and_hash, password)
+            changes[cls.password] = hashed
+        noted = (
+            await cls.update(changes)
+            .where(cls.id == user["id"], cls.password == user["password"])
+            .returning(cls.id)
+        )
+        return Verified(user["id"], hashed) if noted else None
+
+    @classmethod
+    async def replace_password(cls, verified: Verified, password: str) -> bool:
+        """Store a new password, and return whether nobody has changed the verified one since.
+
+        Raises:
+            ValueError: The password is too weak.
+        """
+        hashed = await asyncio.to_thread(_check_and_hash, password)
+        replaced = (
+            await cls.update({cls.password: hashed})
+            .where(cls.id == verified.user_id, cls.password == verified.stored)
+            .returning(cls.id)
+        )
+        return bool(replaced)
 
     @classmethod
     async def update_password(cls, user: str | int, password: str) -> None:
@@ -116,15 +152,19 @@ async def has_temporary_password(username: str) -> bool:
     return bool(await engine.fetch(FIND_TEMPORARY_PASSWORD, username=username))
 
 
-async def replace_temporary_password(user_id: int, password: str) -> None:
+async def replace_temporary_password(verified: Verified, password: str) -> bool:
     """Store the password that a user chose instead of a temporary one.
+
+    Return whether nobody has set another one since.
 
     Raises:
         ValueError: The password is too weak.
     """
     async with transaction():
-        await PanelUser.update_password(user_id, password)
-        await engine.fetch(DELETE_TEMPORARY_PASSWORD, user_id=user_id)
+        is_replaced = await PanelUser.replace_password(verified, password)
+        if is_replaced:
+            await engine.fetch(DELETE_TEMPORARY_PASSWORD, user_id=verified.user_id)
+    return is_replaced
 
 
 async def create_first_superuser(settings: Settings) -> str | None:

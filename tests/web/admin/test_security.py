@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from community_directory import app as main
+from community_directory.database import transaction
 from community_directory.errors import OperatorError
 from community_directory.settings import Settings
 from community_directory.web.admin import attempts, second_factor, security
@@ -35,6 +37,7 @@ from community_directory.web.admin.sign_in import WRONG_CREDENTIALS
 from community_directory.web.security import ADMIN_PATH
 from tests.conftest import Server, closed_to_all
 from tests.database.test_migrations import until
+from tests.queries.test_participation import until_waiting
 from tests.web.conftest import ADDRESS, ADMIN_ADDRESS
 
 pytestmark = [
@@ -345,6 +348,23 @@ async def test_an_old_weak_password_is_reported_when_piccolo_hashes_it_again(
     response = await sign_in(await visitor(), password="123456")
     assert response.status_code == 403
     assert response.json()["detail"].startswith("The password must have 12 to 128 characters.")
+
+
+@pytest.mark.parametrize("iterations", [1, 2], ids=["same_hash", "new_hash"])
+async def test_a_sign_in_that_waits_for_another_password_is_refused(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, iterations: int
+) -> None:
+    user, ana = await add_user(), await visitor()
+    # A sign-in stores the password with more iterations.
+    monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", iterations)
+    async with directory.acquire() as observer:
+        async with transaction():
+            await BaseUser.update_password(user.id, ANOTHER)
+            signing_in = asyncio.create_task(sign_in(ana), context=Context())
+            await until_waiting(observer)
+        assert (await signing_in).status_code == 401
+    assert not await is_in(ana)
+    assert (await sign_in(ana, password=ANOTHER)).status_code == 200
 
 
 # Limits

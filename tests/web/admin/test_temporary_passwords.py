@@ -80,6 +80,24 @@ async def test_a_user_whose_password_was_set_signs_in_only_with_a_new_one(
     assert (await sign_in(await visitor(), password=OWN)).status_code == 200
 
 
+async def test_a_temporary_password_that_is_replaced_in_the_meantime_is_worth_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_user()
+    await set_password(client, "ana", ANOTHER)
+
+    async def set_another_one(*_: object) -> None:
+        await set_password(client, "ana", PASSWORD)
+
+    monkeypatch.setattr(rules, "find_password_problem", set_another_one)
+    ana = await visitor()
+    response = await sign_in(ana, password=ANOTHER, new_password=OWN)
+    assert (response.status_code, response.json()) == (401, {"detail": rules.WRONG_CREDENTIALS})
+    assert await marked(directory) == ["ana"]
+    assert (await sign_in(ana, password=OWN)).status_code == 401
+    assert (await sign_in(ana, password=PASSWORD)).json()["detail"] == rules.CHOICE_REQUIRED
+
+
 async def test_a_wrong_password_does_not_tell_that_it_is_temporary(
     client: httpx.AsyncClient,
 ) -> None:

@@ -1,6 +1,7 @@
 """The page of one's own account: password, second factor, sessions and language."""
 
 import re
+from typing import Any
 
 import asyncpg
 import httpx
@@ -8,11 +9,13 @@ import pytest
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
 
-from community_directory.web.admin import attempts
+from community_directory.database import act_as, transaction
+from community_directory.web.admin import attempts, sign_in
 from community_directory.web.admin.attempts import ADDRESS_LIMIT
 from community_directory.web.admin.sign_in import WRONG_PASSWORD
 from tests.web.conftest import PASSWORD, add_superuser, session_of
 from tests.web.workspace.test_sign_in import (
+    ANOTHER,
     OWN,
     app_with_mfa,
     is_in,
@@ -85,6 +88,24 @@ async def test_a_password_is_not_changed_without_the_present_one_and_a_good_one(
     assert (response.status_code, problem in response.text) == (422, True)
     assert await is_in(ana)
     assert await BaseUser.login("ana", PASSWORD)
+
+
+async def test_a_password_that_somebody_else_has_set_in_the_meantime_stays(
+    ana: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm = sign_in.confirm_password
+
+    async def confirm_in_time(*arguments: Any) -> Any:
+        confirmed = await confirm(*arguments)
+        async with transaction():
+            await act_as("eva")
+            await BaseUser.update_password("ana", ANOTHER)
+        return confirmed
+
+    monkeypatch.setattr(sign_in, "confirm_password", confirm_in_time)
+    await change_password(ana)
+    assert await BaseUser.login("ana", OWN) is None
+    assert await BaseUser.login("ana", ANOTHER)
 
 
 async def test_a_stolen_session_has_few_guesses_of_the_password(ana: httpx.AsyncClient) -> None:
