@@ -107,12 +107,18 @@ FIND_LINK = Statement(
     WHERE token_hash = :token_hash AND expires_at > now()
     """
 )
-# Of two who use a link at the same time, the second one finds an active user.
+# After a wait, PostgreSQL reads no other table again: the next statement looks for the link.
+LOCK_USER = Statement("SELECT FROM public.piccolo_user WHERE id = :user_id FOR NO KEY UPDATE")
+# Of two who use a link at the same time, the second one finds an active user. The lock on the link
+# keeps it from being replaced.
 JOIN = Statement(
     """
+    WITH link AS (
+        SELECT user_id FROM public.panel_invitations
+        WHERE token_hash = :token_hash AND expires_at > now() FOR UPDATE
+    )
     UPDATE public.piccolo_user SET password = :password, active = true
-    FROM public.panel_invitations AS link
-    WHERE id = link.user_id AND token_hash = :token_hash AND expires_at > now() AND NOT active
+    FROM link WHERE id = link.user_id AND NOT active
     RETURNING id
     """
 )
@@ -283,6 +289,7 @@ async def join(token: str, *, password: str, settings: Settings) -> None:
             raise HTTPException(422, problem)
         hashed = await asyncio.to_thread(BaseUser.hash_password, password)
     async with transaction():
+        await engine.fetch(LOCK_USER, user_id=invited.user_id)
         if not await engine.fetch(JOIN, token_hash=_hash(token), password=hashed):
             raise HTTPException(404, INVALID_LINK)
         await engine.fetch(DELETE_LINK, user_id=invited.user_id)

@@ -12,14 +12,17 @@ import httpx
 import pytest
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from community_directory.settings import Settings
 from community_directory.web.admin import colleagues
 from community_directory.web.admin.second_factor import mfa_providers
 from community_directory.web.admin.users import RESERVED_USERNAMES
+from community_directory.web.pages import Role
 from community_directory.web.workspace.app import create_workspace
 from community_directory.web.workspace.story_texts import PROGRAMS
+from tests.queries.test_participation import blocked, until_blocked_by
 from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
 from tests.web.workspace.test_sign_in import (
     OWN,
@@ -298,6 +301,24 @@ async def test_of_two_who_use_a_link_at_once_one_joins(
     joined = [await BaseUser.login("leila", password) is not None for password in passwords]
     assert joined == [response.status_code == 303 for response in responses]
     assert not await directory.fetch("SELECT FROM panel_invitations")
+
+
+async def test_a_link_that_is_replaced_while_somebody_uses_it_is_worth_nothing(
+    directory_url: str,
+) -> None:
+    user_id, link = await colleagues.invite(
+        "leila", email="leila@example.org", role=Role.MANAGER, actor="irene"
+    )
+    change = "UPDATE piccolo_user SET superuser = true WHERE id = $1"
+    async with blocked(directory_url, change, user_id) as other:
+        joining = asyncio.create_task(colleagues.join(link, password=OWN, settings=Settings()))
+        await until_blocked_by(other)
+        new_link = await colleagues.renew_link(user_id)
+        await other.execute("COMMIT")
+        with pytest.raises(HTTPException) as refused:
+            await joining
+    assert refused.value.status_code == 404
+    await colleagues.join(new_link, password=OWN, settings=Settings())
 
 
 async def test_an_expired_a_replaced_and_a_withdrawn_link_are_worth_nothing(
