@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -13,6 +13,8 @@ from community_directory.errors import (
     InvalidInput,
     MemberBanned,
     MemberExists,
+    MemberNotFound,
+    ProfileChanged,
     sanitize_for_message,
 )
 from community_directory.imports import IMPORT_ACTOR
@@ -334,8 +336,16 @@ class _HistoryWriter:
             account_names=[_clean_name(author.account_name or "") for author in nicknamed.values()],
         )
         for account, member_id in found:
-            if name := _clean_name(nicknamed[account].name or ""):
-                await members.update_profile(member_id, name=name, actor=IMPORT_ACTOR)
+            author = nicknamed[account]
+            if name := _clean_name(author.name or ""):
+                # Somebody may give the contact another name, or remove them, at the same time.
+                with suppress(ProfileChanged, MemberNotFound):
+                    await members.update_profile(
+                        member_id,
+                        name=name,
+                        before={"name": _clean_name(author.account_name or "")},
+                        actor=IMPORT_ACTOR,
+                    )
 
     async def _fill_usernames(self, authors: Sequence[Author]) -> None:
         """Store the usernames of accounts that have none so far.

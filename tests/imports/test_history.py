@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Iterable
+from contextvars import Context
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -52,6 +53,7 @@ from tests.imports.exports import (
     service,
     user,
 )
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 from tests.zones import use_zone
 
@@ -253,6 +255,28 @@ async def test_an_unknown_deleted_account_is_skipped(directory: asyncpg.Pool) ->
     assert report.skipped == {SkipReason.DELETED_ACCOUNT: 3}
     assert await stored_names(directory) == [("101", "Ana García")]
     assert report.rooms == {"Frutero Club": 1}
+
+
+@pytest.mark.parametrize(("is_removed", "name"), [(False, "Eva Quetzal"), (True, "eva.dev")])
+async def test_a_name_stays_if_the_contact_is_changed_at_the_same_time(
+    directory: asyncpg.Pool, is_removed: bool, name: str
+) -> None:
+    await rows.member(directory, telegram_id="discord:7", name="eva.dev")
+    author = Author("discord:7", "Eva on this server", "7", "eva.dev")
+    event = ExportedEvent(author, EventType.MESSAGE, "1", "room", "1", NOON)
+    async with directory.acquire() as observer:
+        async with transaction():
+            if is_removed:
+                await members.remove("#1", actor="luis")
+            else:
+                await members.update_profile("#1", name=name, actor="luis")
+            importing = asyncio.create_task(
+                import_history([event], Platform.DISCORD), context=Context()
+            )
+            await until_waiting(observer)
+        report = await importing
+    assert report.inserted == {"MESSAGE": 1}
+    assert await stored_names(directory) == [("discord:7", name)]
 
 
 async def test_a_known_deleted_account_keeps_its_events(directory: asyncpg.Pool) -> None:
