@@ -301,16 +301,18 @@ class _HistoryWriter:
         unresolved = authors.keys() - self._skipped.keys()
         if self._dry_run is not None:
             unresolved -= self._member_ids.keys()
-        if not unresolved:
-            return
-        known = await engine.fetch(
-            FIND_KNOWN_PEOPLE if self._dry_run else LOCK_KNOWN_PEOPLE,
-            **account_parameters(unresolved),
-        )
-        for account, member_id in known:
-            unresolved.remove(account)
-            self._member_ids[account] = member_id
-            self.report.known_people += account in unseen
+        # The account of a member who is merged while the lock waits belongs to the other one then.
+        for _ in range(2):
+            if not unresolved:
+                break
+            known = await engine.fetch(
+                FIND_KNOWN_PEOPLE if self._dry_run else LOCK_KNOWN_PEOPLE,
+                **account_parameters(unresolved),
+            )
+            for account, member_id in known:
+                unresolved.remove(account)
+                self._member_ids[account] = member_id
+                self.report.known_people += account in unseen
         await self._rename_contacts(authors[account] for account in unseen - self._skipped.keys())
         erased = await members.find_erased(list(unresolved)) if unresolved else set()
         # Sorted, so that two imports at the same time do not deadlock.

@@ -257,6 +257,23 @@ async def test_an_unknown_deleted_account_is_skipped(directory: asyncpg.Pool) ->
     assert report.rooms == {"Frutero Club": 1}
 
 
+async def test_a_known_deleted_account_keeps_its_events_during_a_merge(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory, telegram_id="103")
+    await rows.member(directory, telegram_id="104")
+    export = chat(message(1, **{"from": None, "from_id": "user103"}))
+    async with directory.acquire() as observer:
+        async with transaction():
+            await members.merge("#1", into="#2", actor="eva")
+            importing = asyncio.create_task(from_telegram(export), context=Context())
+            await until_waiting(observer)
+        report = await importing
+    assert not report.skipped
+    assert report.known_people == 1
+    assert await directory.fetchval("SELECT member_id FROM member_participation") == "#2"
+
+
 @pytest.mark.parametrize(("is_removed", "name"), [(False, "Eva Quetzal"), (True, "eva.dev")])
 async def test_a_name_stays_if_the_contact_is_changed_at_the_same_time(
     directory: asyncpg.Pool, is_removed: bool, name: str
