@@ -133,16 +133,19 @@ async def erase(
     if member is None or await members.find(member.member_id) is None:
         await edit(callback, bot, gettext("There is no data about you any more."))
         return
-    if not await requests.may_erase_themselves(member.member_id):
+    # The erasure asks again, after it has waited for other changes of the member.
+    if not await requests.may_erase_themselves(member.member_id) or not await members.erase(
+        member.member_id,
+        actor=member.member_id,
+        reason="The member erased their own data.",
+        by_themselves=True,
+    ):
         await edit(
             callback,
             bot,
             gettext("A community manager has to erase your data. Send /forget again."),
         )
         return
-    await members.erase(
-        member.member_id, actor=member.member_id, reason="The member erased their own data."
-    )
     if state is not None:
         await state.clear()
     await edit(

@@ -21,7 +21,12 @@ from community_directory.queries.identifiers import (
     normalize_telegram_username,
 )
 from community_directory.queries.ids import new_id
-from community_directory.queries.values import Profile, as_json, check_texts
+from community_directory.queries.values import (
+    Profile,
+    as_json,
+    check_texts,
+    present_number_sql,
+)
 from community_directory.tables import CommunityMember, MemberStatus
 
 
@@ -94,6 +99,14 @@ LOCKED_PERSON_CTES = """named AS (
     SELECT * FROM locked WHERE telegram_id !~ '^(erased|banned|merged):'
 )"""
 """The CTE `person` of a statement that stores something about the member with a number."""
+
+MAY_ERASE_THEMSELVES = Statement(f"""
+SELECT status IN ('not_member', 'pending', 'active') AND deleted_at IS NULL AND NOT is_bot
+    AND NOT EXISTS (
+        SELECT FROM member_permissions AS held WHERE held.member_id = member.member_id
+    ) AS may
+FROM community_members AS member WHERE member_id = {present_number_sql(":member_id")}
+""")
 
 FIND_OTHER_NUMBER = Statement("""
 SELECT merged_into FROM community_members WHERE member_id = :member_id AND merged_into IS NOT NULL

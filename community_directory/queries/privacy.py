@@ -21,7 +21,7 @@ from community_directory.queries.bans import (
 )
 from community_directory.queries.identifiers import RESERVED_PREFIXES, Account
 from community_directory.queries.member_cache import forget
-from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
+from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY, MAY_ERASE_THEMSELVES
 from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.relationships import entity_text
 from community_directory.queries.values import (
@@ -541,7 +541,8 @@ async def erase(
     actor: str,
     entity_ids: Sequence[str | int] = (),
     reason: str | None = None,
-) -> None:
+    by_themselves: bool = False,
+) -> bool:
     """Erase the personal data of a member for good, also from the audit log; the counts stay.
 
     Everything is erased, or nothing: the member and everybody who was merged into it, under each of
@@ -560,6 +561,11 @@ async def erase(
             member.
         reason: The reason of the erasure, for the audit log. It stays there, so it must not say
             anything about the person.
+        by_themselves: Whether the member does it without a manager. If they may not
+            (`requests.may_erase_themselves`), nothing is erased.
+
+    Returns:
+        Whether the data was erased.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -574,14 +580,18 @@ async def erase(
         for _ in range(MAX_ERASURE_ATTEMPTS):
             with suppress(_PersonChanged):
                 async with transaction():
-                    await _erase(number, entities, actor, reason)
+                    is_erased = await _erase(
+                        number, entities, actor, reason, by_themselves=by_themselves
+                    )
                 forget()
-                return
+                return is_erased
     raise DatabaseUnavailable("The directory is busy. Try again in a moment.")
 
 
-async def _erase(number: str, entities: list[str], actor: str, reason: str | None) -> None:
-    """Erase a person in the transaction of the caller.
+async def _erase(
+    number: str, entities: list[str], actor: str, reason: str | None, *, by_themselves: bool
+) -> bool:
+    """Erase a person in the transaction of the caller, and return whether that was allowed.
 
     Raises:
         _PersonChanged: Another call merged members before these were locked.
@@ -594,6 +604,8 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     person = await _find_person(number, entities)
     if person["numbers"] != found["numbers"]:
         raise _PersonChanged
+    if by_themselves and not (await _run(MAY_ERASE_THEMSELVES, person))[0]["may"]:
+        return False
     change = {"actor": actor, "reason": None}
     await _run(ERASE_EVENTS, person)
     await _run(ERASE_INVITATIONS, person | change)
@@ -614,6 +626,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_KNOWN_BOTS, person)
     await _run(REMEMBER_ERASED_ACCOUNTS, person)
     await _run(ERASE_AUDIT_ENTRIES, person | {"actor": actor, "reason": reason})
+    return True
 
 
 async def _find_person(number: str, entities: list[str]) -> dict[str, Any]:

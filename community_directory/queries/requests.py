@@ -13,6 +13,7 @@ from community_directory.errors import MemberNotFound
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import (
     LOCKED_PERSON_CTES,
+    MAY_ERASE_THEMSELVES,
     Member,
     member_columns,
     member_from,
@@ -106,14 +107,6 @@ DELETE FROM member_requests AS request USING actor, community_members AS named
 WHERE named.member_id = request.member_id AND kind = :kind
     AND coalesce(named.merged_into, named.member_id) = {PRESENT_NUMBER}
 RETURNING request.id
-""")
-
-MAY_ERASE_THEMSELVES = Statement(f"""
-SELECT status IN ('not_member', 'pending', 'active') AND deleted_at IS NULL AND NOT is_bot
-    AND NOT EXISTS (
-        SELECT FROM member_permissions AS held WHERE held.member_id = member.member_id
-    ) AS may
-FROM community_members AS member WHERE member_id = {PRESENT_NUMBER}
 """)
 
 

@@ -1,14 +1,18 @@
 """Members get their data as a file, and have it erased, by themselves or by a manager."""
 
+import asyncio
 import json
+from contextvars import Context
 
 import asyncpg
 import pytest
 
+from community_directory.database import transaction
 from community_directory.queries import members, permissions, requests
 from tests.bot.stand_in import Group, Person, Telegram
 from tests.bot.test_managers import asks, person_of
 from tests.bot.test_notices import until_told
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 
 
@@ -95,6 +99,25 @@ async def test_whoever_may_not_erase_themselves_asks_the_managers(
     assert question.text.startswith("The managers know since")
     [request] = (await requests.list_open()).items
     assert (request.member.member_id, request.kind) == ("#1", "erasure")
+    assert await name_of(directory, "#1") == "Ana"
+
+
+@pytest.mark.parametrize("kind", ["manager", "suspended"])
+async def test_whoever_may_no_longer_erase_themselves_is_not_erased(
+    ana: Person, directory: asyncpg.Pool, kind: str
+) -> None:
+    [question] = await ana.says("/forget")
+    await ana.presses("Erase my data")
+    async with directory.acquire() as observer:
+        async with transaction():
+            if kind == "manager":
+                await permissions.grant("#1", "invite", actor="luis")
+            else:
+                await members.set_status("#1", kind, actor="luis")
+            pressing = asyncio.create_task(ana.presses("Yes, erase for good"), context=Context())
+            await until_waiting(observer)
+        await pressing
+    assert question.text == "A community manager has to erase your data. Send /forget again."
     assert await name_of(directory, "#1") == "Ana"
 
 

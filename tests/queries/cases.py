@@ -509,7 +509,7 @@ CASES = {
         statements_when_refused=4,
     ),
     "members.erase": Case(
-        {"member_id": "#1", "entity_ids": ["entity-a"], **BY},
+        {"member_id": "#1", "entity_ids": ["entity-a"], "by_themselves": False, **BY},
         NOBODY,
         statements=None,
         statements_when_refused=5,
