@@ -39,7 +39,7 @@ from community_directory.queries.identifiers import (
 )
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_cache import forget
-from community_directory.queries.member_rows import member_not_found
+from community_directory.queries.member_rows import LOCK_GITHUB_USERNAME, member_not_found
 from community_directory.queries.merging import merge
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.values import (
@@ -51,7 +51,7 @@ from community_directory.queries.values import (
     present_number_sql,
     required_actor,
 )
-from community_directory.tables import AccountProof, MemberStatus
+from community_directory.tables import AccountProof, MemberStatus, Platform
 from community_directory.tables.invitations import new_code
 
 LINK_CODE_LENGTH = 12
@@ -512,6 +512,8 @@ async def _link(
     for _ in range(MAX_LINK_ATTEMPTS):
         try:
             async with transaction():
+                if account.platform == Platform.GITHUB:
+                    await engine.fetch(LOCK_GITHUB_USERNAME, github_username=account.account_id)
                 [record] = await engine.fetch(
                     LINK_ACCOUNT,
                     **values,

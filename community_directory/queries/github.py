@@ -22,6 +22,7 @@ from community_directory.queries.identifiers import (
 )
 from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import (
+    LOCK_GITHUB_USERNAME,
     LOCK_MEMBER,
     Member,
     member_columns,
@@ -121,6 +122,7 @@ async def verify_github(
         )
     try:
         async with transaction():
+            await engine.fetch(LOCK_GITHUB_USERNAME, github_username=username)
             # The lock comes first, so that the second of two verifications reads the data of the
             # first one, and adds only the difference.
             locked = await engine.fetch(LOCK_MEMBER, member_id=number)

@@ -108,6 +108,12 @@ SELECT status IN ('not_member', 'pending', 'active') AND deleted_at IS NULL AND 
 FROM community_members AS member WHERE member_id = {present_number_sql(":member_id")}
 """)
 
+# An account of GitHub can be known by its username or by its number, which no index compares. The
+# number is an arbitrary seed.
+LOCK_GITHUB_USERNAME = Statement(
+    "SELECT pg_advisory_xact_lock(hashtextextended(lower(:github_username), 7166765))"
+)
+
 FIND_OTHER_NUMBER = Statement("""
 SELECT merged_into FROM community_members WHERE member_id = :member_id AND merged_into IS NOT NULL
 """)

@@ -441,8 +441,8 @@ CASES = {
             **BY,
         },
         {"github_username": "bo-dev"},
-        statements=5,
-        statements_when_refused=5,
+        statements=6,
+        statements_when_refused=6,
     ),
     "participation.activity": Case(
         {"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0

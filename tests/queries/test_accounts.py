@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -699,6 +700,23 @@ async def test_many_links_of_one_account_at_once_are_one(directory: asyncpg.Pool
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results].count(LinkedAccount) == 1
     assert {type(result) for result in results} == {LinkedAccount, AccountTaken}
+
+
+@pytest.mark.parametrize("links_first", [True, False])
+async def test_a_github_account_that_is_linked_and_verified_at_once_belongs_to_one_member(
+    directory: asyncpg.Pool, ana: str, links_first: bool
+) -> None:
+    link = accounts.link(ana, "github", "ana-dev", **BY)
+    verify = members.verify_github("#2", github_username="Ana-Dev", github_profile_data={"id": 7})
+    first, second = (link, verify) if links_first else (verify, link)
+    async with transaction():
+        await first
+        waiting = asyncio.create_task(second, context=Context())
+        await until_somebody_waits(directory)
+    with pytest.raises(MemberExists if links_first else AccountTaken):
+        await waiting
+    known = "SELECT member_id FROM member_accounts WHERE platform = 'github'"
+    assert await directory.fetchval(known) == (ana if links_first else "#2")
 
 
 async def until_somebody_waits(directory: asyncpg.Pool) -> None:
