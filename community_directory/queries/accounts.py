@@ -23,6 +23,7 @@ from community_directory.errors import (
     MemberBanned,
     MemberMerged,
     MemberNotFound,
+    MergeRefused,
     TooManyTries,
     UserError,
 )
@@ -474,14 +475,17 @@ async def _complete(
 
 
 async def _merge_contact(contact: str, into: str, actor: str) -> bool:
-    """Merge a contact, and return True, or return False if they joined at the same time."""
-    async with transaction() as merging:
-        await merge(contact, into=into, actor=actor, reason=PROVED_REASON)
-        # The merge has locked the row, and leaves its status.
-        [(status,)] = await engine.fetch(GET_STATUS, member_id=contact)
-        is_contact: bool = status == MemberStatus.NOT_MEMBER
-        if not is_contact:
-            await merging.rollback()
+    """Merge a contact, and return True, or return False if one of both changed at the same time."""
+    try:
+        async with transaction() as merging:
+            await merge(contact, into=into, actor=actor, reason=PROVED_REASON)
+            # The merge has locked the row, and leaves its status.
+            [(status,)] = await engine.fetch(GET_STATUS, member_id=contact)
+            is_contact: bool = status == MemberStatus.NOT_MEMBER
+            if not is_contact:
+                await merging.rollback()
+    except MergeRefused:
+        return False  # one of both was merged, removed or erased
     return is_contact
 
 

@@ -656,3 +656,24 @@ async def test_a_contact_who_joins_while_a_code_is_typed_is_not_merged(
     assert await directory.fetchval("SELECT count(*) FROM directory_merges") == 0
     [suggestion] = (await members.merge_suggestions()).items
     assert {suggestion.member.member_id, suggestion.other.member_id} == {"#1", "#2"}
+
+
+async def test_a_contact_who_is_merged_while_a_code_is_typed_is_the_other_one(
+    directory: asyncpg.Pool,
+) -> None:
+    for telegram_id, status in (
+        ("1001", "active"),
+        ("discord:5", "not_member"),
+        ("1003", "active"),
+    ):
+        await rows.member(directory, telegram_id=telegram_id, status=status)
+    code = (await accounts.begin_link("#1")).code
+    async with directory.acquire() as observer:
+        async with transaction():
+            await members.merge("#2", into="#3", actor="eva")
+            typing = accounts.complete_link(code, platform="discord", account_id="5")
+            linking = asyncio.create_task(typing, context=Context())
+            await until_waiting(observer)
+        with pytest.raises(AccountTaken) as taken:
+            await linking
+    assert taken.value.member_id == "#3"
