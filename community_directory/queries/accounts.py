@@ -425,7 +425,11 @@ async def complete_link(
     # No code has an empty hash.
     code_hash = b"" if typed is None else _hash_code(typed.upper())
     async with transaction():
-        linked = await _complete(code_hash, account, username)
+        for _ in range(MAX_LINK_ATTEMPTS):
+            if linked := await _complete(code_hash, account, username):
+                break
+        else:
+            raise DatabaseUnavailable("The directory is busy. Try again in a moment.")
     # The error is raised after the commit, which keeps the wrong try or the proved pair.
     if isinstance(linked, UserError):
         raise linked
@@ -434,8 +438,10 @@ async def complete_link(
 
 async def _complete(
     code_hash: bytes, account: Account, username: str | None
-) -> LinkedAccount | UserError:
+) -> LinkedAccount | UserError | None:
+    """Link the account, and return it or what refuses it; None if a member was just changed."""
     await engine.fetch(LOCK_TRIES, **account._asdict())
+    await _lock_github_username(account)  # before a merge locks the rows of members
     [found] = await engine.fetch(
         FIND_CODE, **account._asdict(), code_hash=code_hash, max_wrong_tries=MAX_WRONG_TRIES
     )
@@ -458,7 +464,7 @@ async def _complete(
             return AccountTaken(owner)
         duplicate, number = pair
         if not await _merge_contact(duplicate, number, _actor_of(account)):
-            return await _complete(code_hash, account, username)
+            return None
     linked = await _link(
         number,
         account,
@@ -472,6 +478,12 @@ async def _complete(
         # Another account was faster; the transaction is rolled back.
         raise LinkCodeInvalid
     return linked
+
+
+async def _lock_github_username(account: Account) -> None:
+    """Wait for a verification of this username, if the account is one of GitHub."""
+    if account.platform == Platform.GITHUB:
+        await engine.fetch(LOCK_GITHUB_USERNAME, github_username=account.account_id)
 
 
 async def _merge_contact(contact: str, into: str, actor: str) -> bool:
@@ -516,8 +528,7 @@ async def _link(
     for _ in range(MAX_LINK_ATTEMPTS):
         try:
             async with transaction():
-                if account.platform == Platform.GITHUB:
-                    await engine.fetch(LOCK_GITHUB_USERNAME, github_username=account.account_id)
+                await _lock_github_username(account)
                 [record] = await engine.fetch(
                     LINK_ACCOUNT,
                     **values,
