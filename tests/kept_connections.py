@@ -6,7 +6,7 @@ connection, and 5 ms on one that has made them before.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 from unittest.mock import patch
@@ -28,6 +28,18 @@ class KeptConnection(asyncpg.Connection):
     loop: asyncio.AbstractEventLoop
     keeper: "KeptConnections"
     is_kept = False
+    _watchers: list[Callable[[], None]]
+    """What removes each listener and logger that asyncpg leaves on the connection."""
+
+    def add_termination_listener(self, callback: Callable[..., Any]) -> None:
+        """Call it at the end of the connection, unless the connection is kept before."""
+        super().add_termination_listener(callback)
+        self._watchers.append(lambda: self.remove_termination_listener(callback))
+
+    def add_query_logger(self, callback: Callable[..., Any]) -> None:
+        """Call it after each query until the connection is kept."""
+        super().add_query_logger(callback)
+        self._watchers.append(lambda: self.remove_query_logger(callback))
 
     async def close(self, *, timeout: float | None = None) -> None:
         """Keep the connection, or close it in the middle of a transaction."""
@@ -35,6 +47,8 @@ class KeptConnection(asyncpg.Connection):
             await super().close(timeout=timeout)
         else:
             await end_session(self)
+            while self._watchers:
+                self._watchers.pop()()
             self.keeper.add(self)
 
     def terminate(self) -> None:
@@ -67,7 +81,7 @@ class KeptConnections:
         opened = cast(
             "KeptConnection", await open_connection(**options, connection_class=KeptConnection)
         )
-        opened.options, opened.loop, opened.keeper = options, loop, self
+        opened.options, opened.loop, opened.keeper, opened._watchers = options, loop, self, []
         return opened
 
     def add(self, connection: KeptConnection) -> None:

@@ -168,7 +168,7 @@ async def test_the_pool_keeps_its_connections_and_forgets_their_sessions(
 async def test_the_helpers_get_the_connection_of_the_test_before_without_its_session(
     shared: SharedDatabase,
 ) -> None:
-    fresh = None
+    fresh, heard = None, list[object]()
     for _ in range(2):
         with shared.connections.serving():
             async with connect(shared.url, min_size=0):
@@ -177,10 +177,18 @@ async def test_the_helpers_get_the_connection_of_the_test_before_without_its_ses
                 found = await connection.fetchrow(ABOUT_SESSION)
                 assert found == (fresh or found)
                 fresh = found
+                assert heard == []
                 await connection.add_listener("news", print)
                 assert await connection.fetchval("SELECT pg_listening_channels()") == "news"
+                connection.add_query_logger(heard.append)
+                connection.add_termination_listener(heard.append)
                 await connection.execute(LEAVE_SOMETHING)
                 engine.pool.release(connection, clean=True)
+        assert heard != []
+        heard.clear()
+    shared.connections.cut()
+    await asyncio.sleep(0)
+    assert heard == []
 
 
 @pytest.mark.parametrize("spoiled", ["BEGIN", "SELECT pg_terminate_backend(pg_backend_pid())"])

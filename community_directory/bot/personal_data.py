@@ -140,10 +140,14 @@ async def erase(
         reason="The member erased their own data.",
         by_themselves=True,
     ):
+        # Of two presses at the same time, the second one finds no member any more.
+        is_gone = await members.find(member.member_id) is None
         await edit(
             callback,
             bot,
-            gettext("A community manager has to erase your data. Send /forget again."),
+            gettext("There is no data about you any more.")
+            if is_gone
+            else gettext("A community manager has to erase your data. Send /forget again."),
         )
         return
     if state is not None:

@@ -302,7 +302,7 @@ class _HistoryWriter:
         if self._dry_run is not None:
             unresolved -= self._member_ids.keys()
         # The account of a member who is merged while the lock waits belongs to the other one then.
-        for _ in range(2):
+        for _ in range(1 if self._dry_run else 2):
             if not unresolved:
                 break
             known = await engine.fetch(

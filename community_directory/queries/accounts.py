@@ -418,6 +418,7 @@ async def complete_link(
         BotRefused: One of the two is a bot.
         InvalidInput: A value is malformed.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
+        DatabaseUnavailable: Other calls change these members again and again.
     """
     account = normalize_account(platform, account_id)
     username = normalize_username(platform, username)
@@ -441,7 +442,7 @@ async def _complete(
 ) -> LinkedAccount | UserError | None:
     """Link the account, and return it or what refuses it; None if a member was just changed."""
     await engine.fetch(LOCK_TRIES, **account._asdict())
-    await _lock_github_username(account)  # before a merge locks the rows of members
+    await _lock_github_username(account, username)  # before a merge locks the rows of members
     [found] = await engine.fetch(
         FIND_CODE, **account._asdict(), code_hash=code_hash, max_wrong_tries=MAX_WRONG_TRIES
     )
@@ -480,10 +481,12 @@ async def _complete(
     return linked
 
 
-async def _lock_github_username(account: Account) -> None:
-    """Wait for a verification of this username, if the account is one of GitHub."""
+async def _lock_github_username(account: Account, username: str | None) -> None:
+    """Wait for other calls with this username, if the account is one of GitHub."""
     if account.platform == Platform.GITHUB:
-        await engine.fetch(LOCK_GITHUB_USERNAME, github_username=account.account_id)
+        # The id can be the username, or the number of the account.
+        name = username or account.account_id
+        await engine.fetch(LOCK_GITHUB_USERNAME, github_username=name)
 
 
 async def _merge_contact(contact: str, into: str, actor: str) -> bool:
@@ -528,7 +531,7 @@ async def _link(
     for _ in range(MAX_LINK_ATTEMPTS):
         try:
             async with transaction():
-                await _lock_github_username(account)
+                await _lock_github_username(account, username)
                 [record] = await engine.fetch(
                     LINK_ACCOUNT,
                     **values,

@@ -230,9 +230,12 @@ journal AS ({_JOURNAL_MEMBERS.format(column="invited_by")})
 SELECT count(*) FROM moved
 """)
 MOVE_MERGED_NUMBERS = Statement(f"""
-WITH {ACTOR_CTE}, moved AS (
-    UPDATE community_members SET merged_into = :into FROM actor WHERE merged_into = :duplicate
-    RETURNING id
+WITH {ACTOR_CTE}, found AS MATERIALIZED (
+    SELECT id FROM community_members WHERE merged_into = :duplicate ORDER BY member_id FOR UPDATE
+), moved AS (
+    UPDATE community_members AS member SET merged_into = :into FROM found, actor
+    WHERE member.id = found.id
+    RETURNING member.id
 ),
 journal AS ({_JOURNAL_MEMBERS.format(column="merged_into")})
 SELECT count(*) FROM moved
@@ -461,12 +464,15 @@ RETURNING invitation.invitation_id
 """)
 
 RETURN_MERGED_NUMBERS = Statement(f"""
-WITH {ACTOR_CTE}
+WITH {ACTOR_CTE}, found AS MATERIALIZED (
+    SELECT member.id FROM directory_merged_rows AS journal
+    JOIN community_members AS member ON member.id = journal.row_id
+    WHERE journal.merge_id = :merge_id::uuid AND journal.table_name = 'community_members'
+        AND journal.before ? 'merged_into' AND member.merged_into = :into
+    ORDER BY member.member_id FOR UPDATE OF member
+)
 UPDATE community_members AS member SET merged_into = :duplicate
-FROM directory_merged_rows AS journal, actor
-WHERE journal.merge_id = :merge_id::uuid AND journal.table_name = 'community_members'
-    AND journal.before ? 'merged_into' AND member.id = journal.row_id
-    AND member.merged_into = :into
+FROM found, actor WHERE member.id = found.id
 RETURNING member.member_id
 """)
 # A child that is now an ancestor of the duplicate stays where it is: otherwise the invitations

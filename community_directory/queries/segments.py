@@ -52,7 +52,7 @@ LIST_SEGMENTS = Statement(f"""
 SELECT {COLUMNS} FROM directory_segments ORDER BY created_at, id LIMIT {MAX_SEGMENTS}
 """)
 # A statement does not count what another one has not committed yet. The number is arbitrary.
-LOCK_SEGMENTS = "SELECT pg_advisory_xact_lock(7166764)"
+LOCK_SEGMENTS = Statement("SELECT pg_advisory_xact_lock(7166764)")
 SAVE_SEGMENT = Statement(f"""
 INSERT INTO directory_segments (id, name, filters, created_by)
 SELECT :id::uuid, :name::text, :filters::jsonb, :actor::text

@@ -121,6 +121,20 @@ async def test_whoever_may_no_longer_erase_themselves_is_not_erased(
     assert await name_of(directory, "#1") == "Ana"
 
 
+async def test_of_two_presses_at_once_one_erases_and_the_other_finds_nobody(
+    ana: Person, directory: asyncpg.Pool
+) -> None:
+    [question] = await ana.says("/forget")
+    await ana.presses("Erase my data")
+    async with directory.acquire() as observer:
+        async with transaction():
+            await members.erase("#1", actor="#1", by_themselves=True)
+            pressing = asyncio.create_task(ana.presses("Yes, erase for good"), context=Context())
+            await until_waiting(observer)
+        await pressing
+    assert question.text == "There is no data about you any more."
+
+
 @pytest.fixture
 async def luis(telegram: Telegram, directory: asyncpg.Pool, ana: Person) -> Person:
     """Return #2, who manages, beside #1, who is suspended and asks to be erased."""

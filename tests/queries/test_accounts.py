@@ -719,6 +719,19 @@ async def test_a_github_account_that_is_linked_and_verified_at_once_belongs_to_o
     assert await directory.fetchval(known) == (ana if links_first else "#2")
 
 
+async def test_a_github_account_that_is_linked_by_number_and_by_username_at_once_has_one_member(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    async with transaction():
+        await accounts.link(ana, "github", "7", username="Ana-Dev", **BY)
+        waiting = asyncio.create_task(
+            accounts.link("#2", "github", "ana-dev", **BY), context=Context()
+        )
+        await until_somebody_waits(directory)
+    with pytest.raises(AccountTaken):
+        await waiting
+
+
 async def until_somebody_waits(directory: asyncpg.Pool) -> None:
     """Wait until a statement waits for a lock."""
     waiting = """SELECT EXISTS (SELECT FROM pg_stat_activity

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +27,7 @@ from community_directory.errors import (
 from community_directory.queries import audit, invitations, members
 from community_directory.tables import MemberStatus
 from tests.queries.cases import undone
+from tests.queries.test_participation import until_waiting
 from tests.roles import PROGRAM
 from tests.tables import rows
 
@@ -464,12 +466,8 @@ async def changed_meanwhile(
     """Yield a change that has waited for another one, which is committed by then."""
     async with directory.acquire() as other, other.transaction():
         await other.execute(f"UPDATE community_members SET {assignment}")
-        waiting = asyncio.create_task(change)
-        while not await directory.fetchval(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(change, context=Context())
+        await until_waiting(other)
     yield waiting
 
 
@@ -703,13 +701,20 @@ async def test_a_github_account_belongs_to_one_member(directory: asyncpg.Pool) -
         await members.verify_github("#9", github_username="ana-dev", github_profile_data={})
 
 
+@pytest.mark.parametrize("writer", ["helper", "SQL"])
 async def test_one_of_two_concurrent_verifications_of_an_account_is_refused(
-    directory: asyncpg.Pool,
+    directory: asyncpg.Pool, writer: str
 ) -> None:
     await add("1")
     await add("2")
     async with transaction():
-        await members.verify_github("#1", github_username="ana-dev", github_profile_data={})
+        if writer == "helper":
+            await members.verify_github("#1", github_username="ana-dev", github_profile_data={})
+        else:
+            await engine.fetch(
+                "UPDATE community_members SET github_username = 'ana-dev', github_verified = true,"
+                " github_verified_at = now() WHERE member_id = '#1'"
+            )
         second = asyncio.create_task(
             _outside_of_transactions(
                 lambda: members.verify_github(
@@ -720,7 +725,7 @@ async def test_one_of_two_concurrent_verifications_of_an_account_is_refused(
         await _waits_for_a_lock(directory)
     with pytest.raises(MemberExists) as refused:
         await second
-    assert refused.value.member_id == "Ana-dev"
+    assert refused.value.member_id == ("#1" if writer == "helper" else "Ana-dev")
 
 
 @pytest.mark.parametrize("username", ["", "@", "ana maría"])

@@ -1,7 +1,7 @@
 """Merges at the same time as everything else: nothing is half merged, lost, or blocked for good."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, date, datetime
@@ -547,20 +547,44 @@ async def test_what_is_written_about_a_member_during_a_merge_is_about_the_presen
     first, second = await add_pair(directory)
     if undoes:
         await members.merge(first, into=second, actor="eva")
+    call = (unmerging(first) if undoes else merging(first, second))()
+    assert await write_during(directory, call, write, first) == (first if undoes else second)
+
+
+@pytest.mark.parametrize("undoes", [False, True], ids=["merge", "unmerge"])
+@pytest.mark.parametrize("write", ["request", "note"])
+async def test_what_is_written_about_an_earlier_number_during_a_merge_is_about_the_present_member(
+    directory: asyncpg.Pool, write: str, undoes: bool
+) -> None:
+    first, second, third = [
+        (await rows.member(directory, status="active"))["member_id"] for _ in range(3)
+    ]
+    await members.merge(first, into=second, actor="eva")
+    if undoes:
+        await members.merge(second, into=third, actor="eva")
+    call = (unmerging(second) if undoes else merging(second, third))()
+    written = await write_during(directory, call, write, first)
+    assert written == (second if undoes else third)
+
+
+async def write_during(
+    directory: asyncpg.Pool, change: Awaitable[object], write: str, number: str
+) -> str:
+    """Write about a member while a change is not committed; return whom it is about."""
     async with directory.acquire() as observer:
         async with transaction():
-            await (unmerging(first) if undoes else merging(first, second))()
+            await change
             call = (
-                requests.ask(first, "erasure", actor=first)
+                requests.ask(number, "erasure", actor=number)
                 if write == "request"
-                else notes.add(first, "Called.", actor="eva")
+                else notes.add(number, "Called.", actor="eva")
             )
             writing = asyncio.create_task(call, context=Context())
             await until_waiting(observer)
         await writing
     table = "member_requests" if write == "request" else "member_notes"
-    present = first if undoes else second
-    assert await directory.fetchval(f"SELECT member_id FROM {table}") == present
+    member_id: str = await directory.fetchval(f"SELECT member_id FROM {table}")
+    return member_id
 
 
 async def test_a_merge_that_fails_at_its_end_leaves_nothing(

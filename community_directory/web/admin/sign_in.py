@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from community_directory.database import Statement, engine
+from community_directory.database import Statement, engine, transaction
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import database_errors
 from community_directory.observers import observers
@@ -75,6 +75,10 @@ FIND_ACCESS = Statement(
     """
 )
 
+LOCK_PASSWORD = Statement(
+    "SELECT FROM public.piccolo_user WHERE id = :user_id AND password = :stored FOR SHARE"
+)
+
 
 class NewPasswordRequired(HTTPException):
     """The password is right, but somebody else set it: the user must choose a new one (403)."""
@@ -112,8 +116,8 @@ class SignIn:
         try:
             async with attempt.queue.turn():
                 with database_errors():
-                    user_id = await self._check(credentials)
-                    token = await _start_session(user_id)
+                    verified = await self._check(credentials)
+                    token = await _start_session(verified)
         except HTTPException as refusal:
             if refusal.status_code not in (401, 429) or refusal.detail == MFA_CODE_REQUIRED:
                 await attempt.discard()
@@ -130,10 +134,10 @@ class SignIn:
             )
             raise HTTPException(503, MFA_SWITCHED_OFF) from None
         await attempt.discard()
-        return user_id, token
+        return verified.user_id, token
 
-    async def _check(self, credentials: Mapping[str, str]) -> int:
-        """Return the id of the user with these credentials.
+    async def _check(self, credentials: Mapping[str, str]) -> Verified:
+        """Return the user with these credentials.
 
         Raises:
             HTTPException: The user can't sign in with them.
@@ -165,9 +169,11 @@ class SignIn:
             raise HTTPException(403, MFA_SWITCHED_OFF)
         if access["has_temporary_password"]:
             await self._check_new_password(credentials, user)
-            if not await replace_temporary_password(verified, credentials["new_password"]):
+            replaced = await replace_temporary_password(verified, credentials["new_password"])
+            if replaced is None:
                 raise HTTPException(401, WRONG_CREDENTIALS)
-        return user_id
+            return replaced
+        return verified
 
     async def _check_new_password(self, credentials: Mapping[str, str], user: BaseUser) -> None:
         """Check the password that replaces a temporary one.
@@ -184,12 +190,16 @@ class SignIn:
             raise NewPasswordRequired(problem)
 
 
-async def _start_session(user_id: int) -> str:
+async def _start_session(verified: Verified) -> str:
     # The columns have no time zone.
     now = datetime.now()  # noqa: DTZ005
-    session = await SessionsBase.create_session(
-        user_id, now + SESSION_IDLE_TIMEOUT, now + SESSION_MAX_AGE
-    )
+    async with transaction():
+        # Whoever changes the password waits for the lock, and then ends the session, too.
+        if not await engine.fetch(LOCK_PASSWORD, **verified._asdict()):
+            raise HTTPException(401, WRONG_CREDENTIALS)
+        session = await SessionsBase.create_session(
+            verified.user_id, now + SESSION_IDLE_TIMEOUT, now + SESSION_MAX_AGE
+        )
     return str(session.token)
 
 

@@ -88,9 +88,10 @@ class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
         return None if verified is None else verified.user_id
 
     @classmethod
-    async def verify(cls, username: str, password: str) -> Verified | None:
+    async def verify(cls, username: str, password: str, *, again: bool = True) -> Verified | None:
         """Return the user if the password is right.
 
+        Another sign-in may store a new hash of the same password: the second attempt finds it.
         A wrong username takes as long as a wrong password. A password that is changed in the
         meantime is wrong.
         """
@@ -112,11 +113,13 @@ class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
             .where(cls.id == user["id"], cls.password == user["password"])
             .returning(cls.id)
         )
-        return Verified(user["id"], hashed) if noted else None
+        if noted:
+            return Verified(user["id"], hashed)
+        return await cls.verify(username, password, again=False) if again else None
 
     @classmethod
-    async def replace_password(cls, verified: Verified, password: str) -> bool:
-        """Store a new password, and return whether nobody has changed the verified one since.
+    async def replace_password(cls, verified: Verified, password: str) -> Verified | None:
+        """Store a new password, and return it, unless somebody has changed the verified one since.
 
         Raises:
             ValueError: The password is too weak.
@@ -127,7 +130,7 @@ class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
             .where(cls.id == verified.user_id, cls.password == verified.stored)
             .returning(cls.id)
         )
-        return bool(replaced)
+        return Verified(verified.user_id, hashed) if replaced else None
 
     @classmethod
     async def update_password(cls, user: str | int, password: str) -> None:
@@ -152,19 +155,19 @@ async def has_temporary_password(username: str) -> bool:
     return bool(await engine.fetch(FIND_TEMPORARY_PASSWORD, username=username))
 
 
-async def replace_temporary_password(verified: Verified, password: str) -> bool:
-    """Store the password that a user chose instead of a temporary one.
+async def replace_temporary_password(verified: Verified, password: str) -> Verified | None:
+    """Store the password that a user chose instead of a temporary one, and return it.
 
-    Return whether nobody has set another one since.
+    Return None if somebody has set another one since.
 
     Raises:
         ValueError: The password is too weak.
     """
     async with transaction():
-        is_replaced = await PanelUser.replace_password(verified, password)
-        if is_replaced:
+        replaced = await PanelUser.replace_password(verified, password)
+        if replaced:
             await engine.fetch(DELETE_TEMPORARY_PASSWORD, user_id=verified.user_id)
-    return is_replaced
+    return replaced
 
 
 async def create_first_superuser(settings: Settings) -> str | None:

@@ -367,6 +367,36 @@ async def test_a_sign_in_that_waits_for_another_password_is_refused(
     assert (await sign_in(ana, password=ANOTHER)).status_code == 200
 
 
+async def test_a_sign_in_that_waits_for_a_new_hash_of_its_password_goes_on(
+    directory: asyncpg.Pool,
+) -> None:
+    user, ana = await add_user(), await visitor()
+    async with directory.acquire() as observer:
+        async with transaction():
+            await BaseUser.update_password(user.id, PASSWORD)
+            signing_in = asyncio.create_task(sign_in(ana), context=Context())
+            await until_waiting(observer)
+        assert (await signing_in).status_code == 200
+    assert await is_in(ana)
+
+
+async def test_a_password_that_is_changed_before_the_session_begins_opens_none(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, ana = await add_user(), await visitor()
+    start_session = rules._start_session
+
+    async def start_late(*arguments: Any) -> str:
+        await BaseUser.update_password(user.id, ANOTHER)
+        return await start_session(*arguments)
+
+    monkeypatch.setattr(rules, "_start_session", start_late)
+    response = await sign_in(ana)
+    assert (response.status_code, response.json()["detail"]) == (401, WRONG_CREDENTIALS)
+    assert not await is_in(ana)
+    assert await directory.fetchval("SELECT count(*) FROM sessions") == 0
+
+
 # Limits
 
 

@@ -103,7 +103,9 @@ async def test_a_password_that_somebody_else_has_set_in_the_meantime_stays(
         return confirmed
 
     monkeypatch.setattr(sign_in, "confirm_password", confirm_in_time)
-    await change_password(ana)
+    response = await change_password(ana)
+    assert response.status_code == 422
+    assert WRONG_PASSWORD in response.text
     assert await BaseUser.login("ana", OWN) is None
     assert await BaseUser.login("ana", ANOTHER)
 
