@@ -18,7 +18,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -254,10 +254,8 @@ async def directory(
     """
     is_shared = directory_url == shared_database.url
     raw = shared_database.lend_pool() if is_shared else raw_pool(directory_url)
-    serving = shared_database.connections.serving() if is_shared else nullcontext()
-    with serving:
-        async with raw as pool, connect(app_url(directory_url), min_size=0), no_tasks_left():
-            yield pool
+    async with raw as pool, connect(app_url(directory_url), min_size=0), no_tasks_left():
+        yield pool
 
 
 @asynccontextmanager

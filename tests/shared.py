@@ -122,7 +122,7 @@ class SharedDatabase:
 
     @asynccontextmanager
     async def lend_pool(self) -> AsyncIterator[asyncpg.Pool]:
-        """Lend a test the pool for raw SQL, whose connections serve one test after the other.
+        """Lend a test the pool for raw SQL, and the helpers the connections of the test before.
 
         A new connection would read the catalog and compile the functions again, which takes up to a
         third of the time of a usual test.
@@ -135,7 +135,8 @@ class SharedDatabase:
                 self.url, min_size=0, max_size=10, reset=end_session
             )
         pool = self._pool
-        yield pool
+        with self.connections.serving():
+            yield pool
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
                 while pool.get_idle_size() < pool.get_size():

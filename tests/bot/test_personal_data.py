@@ -1,18 +1,16 @@
 """Members get their data as a file, and have it erased, by themselves or by a manager."""
 
-import asyncio
 import json
-from contextvars import Context
+from collections.abc import Awaitable
 
 import asyncpg
 import pytest
 
-from community_directory.database import transaction
 from community_directory.queries import members, permissions, requests
 from tests.bot.stand_in import Group, Person, Telegram
 from tests.bot.test_managers import asks, person_of
 from tests.bot.test_notices import until_told
-from tests.queries.test_participation import until_waiting
+from tests.queries.test_participation import start_during
 from tests.tables import rows
 
 
@@ -108,15 +106,12 @@ async def test_whoever_may_no_longer_erase_themselves_is_not_erased(
 ) -> None:
     [question] = await ana.says("/forget")
     await ana.presses("Erase my data")
-    async with directory.acquire() as observer:
-        async with transaction():
-            if kind == "manager":
-                await permissions.grant("#1", "invite", actor="luis")
-            else:
-                await members.set_status("#1", kind, actor="luis")
-            pressing = asyncio.create_task(ana.presses("Yes, erase for good"), context=Context())
-            await until_waiting(observer)
-        await pressing
+    change: Awaitable[object] = (
+        permissions.grant("#1", "invite", actor="luis")
+        if kind == "manager"
+        else members.set_status("#1", kind, actor="luis")
+    )
+    await (await start_during(directory, change, ana.presses("Yes, erase for good")))
     assert question.text == "A community manager has to erase your data. Send /forget again."
     assert await name_of(directory, "#1") == "Ana"
 
@@ -126,12 +121,8 @@ async def test_of_two_presses_at_once_one_erases_and_the_other_finds_nobody(
 ) -> None:
     [question] = await ana.says("/forget")
     await ana.presses("Erase my data")
-    async with directory.acquire() as observer:
-        async with transaction():
-            await members.erase("#1", actor="#1", by_themselves=True)
-            pressing = asyncio.create_task(ana.presses("Yes, erase for good"), context=Context())
-            await until_waiting(observer)
-        await pressing
+    erasure = members.erase("#1", actor="#1", by_themselves=True)
+    await (await start_during(directory, erasure, ana.presses("Yes, erase for good")))
     assert question.text == "There is no data about you any more."
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import io
 from collections.abc import Iterable
-from contextvars import Context
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -53,7 +52,7 @@ from tests.imports.exports import (
     service,
     user,
 )
-from tests.queries.test_participation import until_waiting
+from tests.queries.test_participation import start_during
 from tests.tables import rows
 from tests.zones import use_zone
 
@@ -263,12 +262,8 @@ async def test_a_known_deleted_account_keeps_its_events_during_a_merge(
     await rows.member(directory, telegram_id="103")
     await rows.member(directory, telegram_id="104")
     export = chat(message(1, **{"from": None, "from_id": "user103"}))
-    async with directory.acquire() as observer:
-        async with transaction():
-            await members.merge("#1", into="#2", actor="eva")
-            importing = asyncio.create_task(from_telegram(export), context=Context())
-            await until_waiting(observer)
-        report = await importing
+    merge = members.merge("#1", into="#2", actor="eva")
+    report = await (await start_during(directory, merge, from_telegram(export)))
     assert not report.skipped
     assert report.known_people == 1
     assert await directory.fetchval("SELECT member_id FROM member_participation") == "#2"
@@ -281,17 +276,13 @@ async def test_a_name_stays_if_the_contact_is_changed_at_the_same_time(
     await rows.member(directory, telegram_id="discord:7", name="eva.dev")
     author = Author("discord:7", "Eva on this server", "7", "eva.dev")
     event = ExportedEvent(author, EventType.MESSAGE, "1", "room", "1", NOON)
-    async with directory.acquire() as observer:
-        async with transaction():
-            if is_removed:
-                await members.remove("#1", actor="luis")
-            else:
-                await members.update_profile("#1", name=name, actor="luis")
-            importing = asyncio.create_task(
-                import_history([event], Platform.DISCORD), context=Context()
-            )
-            await until_waiting(observer)
-        report = await importing
+    change = (
+        members.remove("#1", actor="luis")
+        if is_removed
+        else members.update_profile("#1", name=name, actor="luis")
+    )
+    importing = import_history([event], Platform.DISCORD)
+    report = await (await start_during(directory, change, importing))
     assert report.inserted == {"MESSAGE": 1}
     assert await stored_names(directory) == [("discord:7", name)]
 

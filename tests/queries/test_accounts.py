@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -31,6 +30,7 @@ from community_directory.queries.accounts import LinkedAccount
 from community_directory.settings import load_settings
 from community_directory.tables import AccountProof
 from tests.queries.test_lookup import merge
+from tests.queries.test_participation import start_during
 from tests.tables import rows
 
 ENTITY = "b850bc30-45f8-0041-a00a-83df46d8555d"
@@ -709,10 +709,7 @@ async def test_a_github_account_that_is_linked_and_verified_at_once_belongs_to_o
     link = accounts.link(ana, "github", "ana-dev", **BY)
     verify = members.verify_github("#2", github_username="Ana-Dev", github_profile_data={"id": 7})
     first, second = (link, verify) if links_first else (verify, link)
-    async with transaction():
-        await first
-        waiting = asyncio.create_task(second, context=Context())
-        await until_somebody_waits(directory)
+    waiting = await start_during(directory, first, second)
     with pytest.raises(MemberExists if links_first else AccountTaken):
         await waiting
     known = "SELECT member_id FROM member_accounts WHERE platform = 'github'"
@@ -722,12 +719,9 @@ async def test_a_github_account_that_is_linked_and_verified_at_once_belongs_to_o
 async def test_a_github_account_that_is_linked_by_number_and_by_username_at_once_has_one_member(
     directory: asyncpg.Pool, ana: str
 ) -> None:
-    async with transaction():
-        await accounts.link(ana, "github", "7", username="Ana-Dev", **BY)
-        waiting = asyncio.create_task(
-            accounts.link("#2", "github", "ana-dev", **BY), context=Context()
-        )
-        await until_somebody_waits(directory)
+    by_number = accounts.link(ana, "github", "7", username="Ana-Dev", **BY)
+    by_username = accounts.link("#2", "github", "ana-dev", **BY)
+    waiting = await start_during(directory, by_number, by_username)
     with pytest.raises(AccountTaken):
         await waiting
 

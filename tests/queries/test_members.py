@@ -4,9 +4,7 @@ import asyncio
 import inspect
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from contextvars import Context
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +25,7 @@ from community_directory.errors import (
 from community_directory.queries import audit, invitations, members
 from community_directory.tables import MemberStatus
 from tests.queries.cases import undone
-from tests.queries.test_participation import until_waiting
+from tests.queries.test_participation import start_during
 from tests.roles import PROGRAM
 from tests.tables import rows
 
@@ -459,26 +457,16 @@ async def test_many_programs_at_once_keep_the_keys_of_each_other(directory: asyn
     assert ana.profile_data == {"old": 1, **{f"key {number}": number for number in range(40)}}
 
 
-@asynccontextmanager
-async def changed_meanwhile(
-    directory: asyncpg.Pool, assignment: str, change: Coroutine[Any, Any, members.Member]
-) -> AsyncIterator[asyncio.Task[members.Member]]:
-    """Yield a change that has waited for another one, which is committed by then."""
-    async with directory.acquire() as other, other.transaction():
-        await other.execute(f"UPDATE community_members SET {assignment}")
-        waiting = asyncio.create_task(change, context=Context())
-        await until_waiting(other)
-    yield waiting
-
-
 async def test_a_change_of_keys_waits_for_another_one_and_keeps_its_keys(
     directory: asyncpg.Pool,
 ) -> None:
     await add(profile_data={"a": 1})
     change = members.update_profile("#1", profile_data={"b": 3, "c": None})
-    assignment = """profile_data = '{"a": 2, "b": 2, "c": 2}'"""
-    async with changed_meanwhile(directory, assignment, change) as waiting:
-        assert (await waiting).profile_data == {"a": 2, "b": 3}
+    other = engine.fetch(
+        """UPDATE community_members SET profile_data = '{"a": 2, "b": 2, "c": 2}'"""
+    )
+    waiting = await start_during(directory, other, change)
+    assert (await waiting).profile_data == {"a": 2, "b": 3}
 
 
 async def test_a_change_of_what_was_seen_waits_for_another_one_and_is_refused(
@@ -486,9 +474,10 @@ async def test_a_change_of_what_was_seen_waits_for_another_one_and_is_refused(
 ) -> None:
     await add(country="Chile")
     change = members.update_profile("#1", country="Peru", before={"country": "Chile"})
-    async with changed_meanwhile(directory, "country = 'Cuba'", change) as waiting:
-        with pytest.raises(ProfileChanged):
-            await waiting
+    other = engine.fetch("UPDATE community_members SET country = 'Cuba'")
+    waiting = await start_during(directory, other, change)
+    with pytest.raises(ProfileChanged):
+        await waiting
     assert (await members.get("#1")).country == "Cuba"
 
 

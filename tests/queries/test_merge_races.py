@@ -38,7 +38,12 @@ from community_directory.queries import (
 from community_directory.queries.merging import MAX_ATTEMPTS
 from community_directory.queries.participation import NewEvent
 from tests import cluster
-from tests.queries.test_participation import blocked, until_blocked_by, until_waiting
+from tests.queries.test_participation import (
+    blocked,
+    start_during,
+    until_blocked_by,
+    until_waiting,
+)
 from tests.tables import rows
 
 DAY = date(2026, 1, 31)
@@ -525,12 +530,8 @@ async def test_an_account_that_is_linked_to_somebody_else_while_it_moves_stays_t
     if undoes:
         await members.merge(first, into=second, actor="eva")
     call = unmerging(first) if undoes else merging(first, second)
-    async with directory.acquire() as observer:
-        async with transaction():
-            await accounts.link(third, "discord", 7, actor="eva")
-            moving = asyncio.create_task(call(), context=Context())
-            await until_waiting(observer)
-        await moving
+    link = accounts.link(third, "discord", 7, actor="eva")
+    await (await start_during(directory, link, call()))
     [_, linked] = await accounts.of(third)
     assert (linked.account_id, linked.member_id) == ("7", third)
     if not undoes:
@@ -571,17 +572,12 @@ async def write_during(
     directory: asyncpg.Pool, change: Awaitable[object], write: str, number: str
 ) -> str:
     """Write about a member while a change is not committed; return whom it is about."""
-    async with directory.acquire() as observer:
-        async with transaction():
-            await change
-            call = (
-                requests.ask(number, "erasure", actor=number)
-                if write == "request"
-                else notes.add(number, "Called.", actor="eva")
-            )
-            writing = asyncio.create_task(call, context=Context())
-            await until_waiting(observer)
-        await writing
+    call: Coroutine[Any, Any, object] = (
+        requests.ask(number, "erasure", actor=number)
+        if write == "request"
+        else notes.add(number, "Called.", actor="eva")
+    )
+    await (await start_during(directory, change, call))
     table = "member_requests" if write == "request" else "member_notes"
     member_id: str = await directory.fetchval(f"SELECT member_id FROM {table}")
     return member_id
@@ -668,14 +664,11 @@ async def test_a_contact_who_joins_while_a_code_is_typed_is_not_merged(
     await rows.member(directory, status="active")
     invitation = (await invitations.create(created_by="#3")).invitation_code
     code = (await accounts.begin_link("#1")).code
-    async with directory.acquire() as observer:
-        async with transaction():
-            await invitations.redeem(invitation, telegram_id=joining, **NEWCOMER)
-            typing = accounts.complete_link(code, platform="discord", account_id="5")
-            linking = asyncio.create_task(typing, context=Context())
-            await until_waiting(observer)
-        with pytest.raises(AccountTaken) as taken:
-            await linking
+    redemption = invitations.redeem(invitation, telegram_id=joining, **NEWCOMER)
+    typing = accounts.complete_link(code, platform="discord", account_id="5")
+    linking = await start_during(directory, redemption, typing)
+    with pytest.raises(AccountTaken) as taken:
+        await linking
     assert taken.value.member_id == "#2"
     assert await directory.fetchval("SELECT count(*) FROM directory_merges") == 0
     [suggestion] = (await members.merge_suggestions()).items
@@ -692,12 +685,9 @@ async def test_a_contact_who_is_merged_while_a_code_is_typed_is_the_other_one(
     ):
         await rows.member(directory, telegram_id=telegram_id, status=status)
     code = (await accounts.begin_link("#1")).code
-    async with directory.acquire() as observer:
-        async with transaction():
-            await members.merge("#2", into="#3", actor="eva")
-            typing = accounts.complete_link(code, platform="discord", account_id="5")
-            linking = asyncio.create_task(typing, context=Context())
-            await until_waiting(observer)
-        with pytest.raises(AccountTaken) as taken:
-            await linking
+    merge = members.merge("#2", into="#3", actor="eva")
+    typing = accounts.complete_link(code, platform="discord", account_id="5")
+    linking = await start_during(directory, merge, typing)
+    with pytest.raises(AccountTaken) as taken:
+        await linking
     assert taken.value.member_id == "#3"

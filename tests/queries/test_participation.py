@@ -5,11 +5,12 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -42,6 +43,8 @@ from tests.conftest import Server, new_database
 from tests.queries.cases import undone
 from tests.tables import rows
 from tests.zones import use_zone
+
+Result = TypeVar("Result")
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -101,6 +104,17 @@ async def until_waiting(
             await asyncio.sleep(0.01)
             # A transaction reads the statistics once, unless the snapshot is cleared.
             await connection.execute("SELECT pg_stat_clear_snapshot()")
+
+
+async def start_during(
+    directory: asyncpg.Pool, change: Awaitable[object], call: Coroutine[Any, Any, Result]
+) -> asyncio.Task[Result]:
+    """Start a call that waits for a change, and return it when the change is committed."""
+    async with directory.acquire() as observer, transaction():
+        await change
+        waiting = asyncio.create_task(call, context=Context())
+        await until_waiting(observer)
+    return waiting
 
 
 async def until_blocked_by(blocker: asyncpg.Connection) -> None:

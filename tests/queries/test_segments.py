@@ -1,7 +1,5 @@
 """Segments are shared; each has a name and filters that `people.search` takes."""
 
-import asyncio
-from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,11 +8,10 @@ import asyncpg
 import pytest
 
 from community_directory.calendar import today
-from community_directory.database import transaction
 from community_directory.errors import InvalidInput
 from community_directory.queries import people, segments
 from community_directory.queries.segments import MAX_SEGMENTS
-from tests.queries.test_participation import until_waiting
+from tests.queries.test_participation import start_during
 from tests.tables import rows
 
 AT_RISK = (rows.MIGRATION_SQL / "at_risk_segment.sql").read_text()
@@ -123,14 +120,10 @@ async def test_a_segment_that_nobody_could_open_is_refused(
 async def test_of_two_who_save_the_last_segment_at_once_one_does(directory: asyncpg.Pool) -> None:
     for number in range(1, MAX_SEGMENTS):
         await rows.segment(directory, name=f"Segment {number}")
-    async with directory.acquire() as observer:
-        async with transaction():
-            await segments.save("The last one", {}, actor="eva")
-            call = segments.save("One more", {}, actor="luis")
-            saving = asyncio.create_task(call, context=Context())
-            await until_waiting(observer)
-        with pytest.raises(InvalidInput, match="50 segments already"):
-            await saving
+    last = segments.save("The last one", {}, actor="eva")
+    saving = await start_during(directory, last, segments.save("One more", {}, actor="luis"))
+    with pytest.raises(InvalidInput, match="50 segments already"):
+        await saving
     assert len(await directory.fetch("SELECT FROM directory_segments")) == MAX_SEGMENTS
 
 

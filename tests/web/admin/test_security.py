@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 import re
-from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from community_directory import app as main
-from community_directory.database import transaction
 from community_directory.errors import OperatorError
 from community_directory.settings import Settings
 from community_directory.web.admin import attempts, second_factor, security
@@ -37,7 +35,7 @@ from community_directory.web.admin.sign_in import WRONG_CREDENTIALS
 from community_directory.web.security import ADMIN_PATH
 from tests.conftest import Server, closed_to_all
 from tests.database.test_migrations import until
-from tests.queries.test_participation import until_waiting
+from tests.queries.test_participation import start_during
 from tests.web.conftest import ADDRESS, ADMIN_ADDRESS
 
 pytestmark = [
@@ -357,12 +355,9 @@ async def test_a_sign_in_that_waits_for_another_password_is_refused(
     user, ana = await add_user(), await visitor()
     # A sign-in stores the password with more iterations.
     monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", iterations)
-    async with directory.acquire() as observer:
-        async with transaction():
-            await BaseUser.update_password(user.id, ANOTHER)
-            signing_in = asyncio.create_task(sign_in(ana), context=Context())
-            await until_waiting(observer)
-        assert (await signing_in).status_code == 401
+    change = BaseUser.update_password(user.id, ANOTHER)
+    signing_in = await start_during(directory, change, sign_in(ana))
+    assert (await signing_in).status_code == 401
     assert not await is_in(ana)
     assert (await sign_in(ana, password=ANOTHER)).status_code == 200
 
@@ -371,12 +366,9 @@ async def test_a_sign_in_that_waits_for_a_new_hash_of_its_password_goes_on(
     directory: asyncpg.Pool,
 ) -> None:
     user, ana = await add_user(), await visitor()
-    async with directory.acquire() as observer:
-        async with transaction():
-            await BaseUser.update_password(user.id, PASSWORD)
-            signing_in = asyncio.create_task(sign_in(ana), context=Context())
-            await until_waiting(observer)
-        assert (await signing_in).status_code == 200
+    change = BaseUser.update_password(user.id, PASSWORD)
+    signing_in = await start_during(directory, change, sign_in(ana))
+    assert (await signing_in).status_code == 200
     assert await is_in(ana)
 
 
