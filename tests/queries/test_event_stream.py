@@ -122,7 +122,7 @@ async def test_a_stream_holds_no_transaction_and_no_connection_between_two_pages
             await directory.fetchval(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND state <> 'idle'"
-                " AND pid <> pg_backend_pid()"
+                " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
             == 0
         )
