@@ -84,11 +84,14 @@ WITH {ACTOR_CTE}, member AS MATERIALIZED (
     FOR NO KEY UPDATE
 ), owner AS (
     -- Another member who has the account; one who only states it does not count. An account of
-    -- GitHub may be known by its number, and a username of digits alone looks like another number.
+    -- GitHub may be known by its number or by its username, and a username of digits alone looks
+    -- like another number.
     SELECT account.member_id FROM member_accounts AS account, member
     WHERE platform = :platform::text AND (
-            account_id = :account_id::text OR platform = 'github'
-                AND lower(username) = :account_id AND :account_id !~ '^[0-9]+$'
+            account_id = :account_id::text OR platform = 'github' AND (
+                lower(username) = :account_id AND :account_id !~ '^[0-9]+$'
+                OR account_id = lower(:username::text) AND account_id !~ '^[0-9]+$'
+            )
         ) AND proof <> 'stated' AND account.member_id <> member.member_id
     LIMIT 1
 ), refusal AS (

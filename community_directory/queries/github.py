@@ -49,7 +49,8 @@ WITH {ACTOR_CTE}, before AS (
             AND member_id <> :member_id
         UNION ALL
         SELECT member_id FROM member_accounts
-        WHERE platform = 'github' AND account_id = ANY(:account_ids::text[])
+        WHERE platform = 'github'
+            AND (account_id = ANY(:account_ids::text[]) OR lower(username) = :username_alone::text)
             AND proof <> 'stated' AND member_id <> :member_id
         LIMIT 1
     ) AS owner, EXISTS (
@@ -109,7 +110,8 @@ async def verify_github(
     data = as_json(github_profile_data, field="github_profile_data")
     stored = None if data is None else json.loads(data, parse_float=_parse_as_stored)
     earned = github_score(stored)
-    account_ids = _account_ids(username, stored)
+    account_number = _find_number(stored)
+    account_ids = _account_ids(username, account_number)
     fingerprints = [
         make_fingerprint(Account(Platform.GITHUB, account_id).telegram_id)
         for account_id in account_ids
@@ -133,6 +135,8 @@ async def verify_github(
                 github_username=username,
                 github_profile_data=data,
                 account_ids=account_ids,
+                # An account with a number is another one than who had its username before.
+                username_alone=username and username.lower() if account_number is None else None,
                 fingerprints=fingerprints,
                 fingerprint=fingerprints[0] if fingerprints else None,
                 points=earned - github_score(None if rewarded is None else json.loads(rewarded)),
@@ -158,13 +162,18 @@ async def verify_github(
     return member_from(member)
 
 
-def _account_ids(username: str | None, data: Profile | None) -> list[str]:
+def _find_number(data: Profile | None) -> str | None:
+    """Return the number of the account, if GitHub's answer has it."""
+    numbers = [str((data or {}).get(key)) for key in ("id", "databaseId")]
+    return next(filter(ACCOUNT_NUMBER_PATTERN.fullmatch, numbers), None)
+
+
+def _account_ids(username: str | None, account_number: str | None) -> list[str]:
     """Return the ids under which an account can be known: its number, and its username.
 
     A username of digits alone counts only without a number: it could be the number of another one.
     """
-    numbers = [str((data or {}).get(key)) for key in ("id", "databaseId")]
-    known = [number for number in numbers if ACCOUNT_NUMBER_PATTERN.fullmatch(number)][:1]
+    known = [] if account_number is None else [account_number]
     if username is not None and not (known and username.isdigit()):
         known.append(username.lower())
     return known

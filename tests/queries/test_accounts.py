@@ -126,6 +126,20 @@ async def test_a_github_account_is_the_same_by_its_number_and_its_username(
     await accounts.link("#3", "github", "777", actor="luis")
 
 
+async def test_a_github_account_known_by_its_username_is_no_other_members_by_its_number(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await accounts.link(ana, "github", "ana-dev", **BY)
+    with pytest.raises(AccountTaken, match=ana):
+        await accounts.link("#2", "github", "7", username="Ana-Dev", **BY)
+    await accounts.link("#2", "github", "8", username="bea", **BY)
+    with pytest.raises(MemberExists, match="belongs to member #2"):
+        await members.verify_github(ana, github_username="Bea", github_profile_data={})
+    # Another number is another account, whose username has been free meanwhile.
+    await accounts.link(ana, "github", "9", username="bea", **BY)
+    await members.verify_github(ana, github_username="bea", github_profile_data={"id": 9})
+
+
 async def test_an_account_that_somebody_only_states_passes_to_whoever_proves_it(
     directory: asyncpg.Pool, ana: str
 ) -> None:
