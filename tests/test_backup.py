@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -58,6 +58,7 @@ from tests.database.test_roles import owners
 from tests.processes import PROGRAM, PROJECT, environment, run_command, running_panel, type_into
 from tests.roles import MIGRATOR, PREFIX, app_url, migrator_url
 from tests.tables import rows
+from tests.waiting import until, until_sessions
 
 # The tests marked with `schema` run on the oldest supported PostgreSQL, too.
 SECONDS = 60
@@ -159,35 +160,22 @@ def run(*arguments: str, url: str, folder: Path, **settings: str) -> tuple[int, 
     return ended.returncode, ended.stdout + ended.stderr
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until a condition, or the result of an async function, is true."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            found = condition()
-            if await found if asyncio.iscoroutine(found) else found:
-                return
-            await asyncio.sleep(0.02)
-
-
 @asynccontextmanager
-async def locked(url: str) -> AsyncIterator[None]:
+async def locked(url: str) -> AsyncIterator[asyncpg.Connection]:
     """Hold a lock for which pg_dump and a restore wait."""
     connection = await asyncpg.connect(url)
     await connection.execute("BEGIN; LOCK TABLE member_relationships")
     try:
-        yield
+        yield connection
     finally:
         await connection.close()
 
 
-async def waits_for_lock(server: Server, name: str) -> bool:
-    return bool(
-        await fetch(
-            server.url,
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1"
-            " AND application_name <> 'community_directory' AND wait_event_type = 'Lock')",
-            name,
-        )
+async def until_program_waits(holder: asyncpg.Connection) -> None:
+    """Wait until pg_dump or pg_restore waits for the lock."""
+    await until_sessions(
+        holder,
+        "bool_or(application_name <> 'community_directory' AND wait_event_type = 'Lock')",
     )
 
 
@@ -452,11 +440,11 @@ async def server_major(url: str) -> int:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
 )
 async def test_a_stopped_backup_leaves_no_file_with_its_name(
-    database: str, server: Server, tmp_path: Path, number: signal.Signals, code: int
+    database: str, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    async with locked(database):
+    async with locked(database) as holder:
         with start("backup", "a.dump", url=database, folder=tmp_path) as process:
-            await until(lambda: waits_for_lock(server, database_name(database)))
+            await until_program_waits(holder)
             [child] = [
                 child
                 for child in psutil.Process(process.pid).children()
@@ -504,12 +492,12 @@ async def test_a_full_disk_is_reported_in_one_sentence(database: str) -> None:
 
 
 async def test_no_password_is_in_the_list_of_processes_or_in_a_message(
-    database: str, server: Server, tmp_path: Path
+    database: str, tmp_path: Path
 ) -> None:
     url = f"{database}&password=secretword"
-    async with locked(database):
+    async with locked(database) as holder:
         with start("backup", "a.dump", url=url, folder=tmp_path) as process:
-            await until(lambda: waits_for_lock(server, database_name(database)))
+            await until_program_waits(holder)
             family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
             assert {"pg_dump"} <= {member.name() for member in family}
             for member in family:
@@ -643,16 +631,16 @@ async def test_backups_are_scheduled_only_with_a_directory(
 
 @pytest.mark.faults
 async def test_a_running_panel_writes_a_backup_and_stops_with_it(
-    database: str, server: Server, tmp_path: Path
+    database: str, tmp_path: Path
 ) -> None:
     settings = {"POSTGRES_URL": database, "DIRECTORY_BACKUP_DIRECTORY": str(tmp_path)}
     with running_panel(**settings):
-        await until(lambda: find_backups(tmp_path, database_name(database)))
+        await until(lambda: bool(find_backups(tmp_path, database_name(database))))
     [first] = tmp_path.iterdir()
     first.unlink()
-    async with locked(database):
+    async with locked(database) as holder:
         with running_panel(**settings) as panel:
-            await until(lambda: waits_for_lock(server, database_name(database)))
+            await until_program_waits(holder)
             panel.stop()
     await until(lambda: not list(tmp_path.iterdir()))
 
@@ -905,16 +893,16 @@ async def test_a_killed_restore_leaves_the_old_state_and_can_be_repeated(
 
 
 async def test_ctrl_c_stops_a_restore_and_leaves_the_old_state(
-    owner_url: str, server: Server, tmp_path: Path
+    owner_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.dump"
     await make_backup(owner_url, path)
     await add_members(owner_url, "Ana")
-    async with locked(owner_url):
+    async with locked(owner_url) as holder:
         with start(
             "restore", "a.dump", "--yes", "--discard-old", url=owner_url, folder=tmp_path
         ) as process:
-            await until(lambda: waits_for_lock(server, database_name(owner_url)))
+            await until_program_waits(holder)
             children = psutil.Process(process.pid).children()
             process.send_signal(signal.SIGINT)
             printed, _ = process.communicate(timeout=SECONDS)

@@ -27,10 +27,11 @@ from community_directory.jobs import (
 )
 from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
-from tests.database.test_migrations import SECONDS, session, until
+from tests.database.test_migrations import SECONDS, session
 from tests.processes import running_panel
 from tests.roles import app_url
 from tests.tables import rows
+from tests.waiting import until_waiting
 from tests.zones import use_zone
 
 TODAY = date(2026, 1, 31)
@@ -186,7 +187,7 @@ async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_ne
         await other.execute("BEGIN; SELECT FROM member_daily_highlights FOR UPDATE")
         counting = asyncio.create_task(roll_up(day))
         # It has counted, and waits to write.
-        await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 1")
+        await until_waiting(observer)
         await message_at(observer, noon(day), member_id=member_id)
         await other.execute("ROLLBACK")
         assert await counting == 1
@@ -653,7 +654,7 @@ async def test_a_job_that_hangs_does_not_delay_the_end(
         await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
         async with asyncio.timeout(SECONDS), connect(app_url(database), min_size=0):
             with run_scheduled_jobs():
-                await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
+                await until_waiting(observer, 2)
 
 
 async def test_a_running_panel_expires_invitations_and_rolls_up(database: str) -> None:

@@ -11,8 +11,8 @@ from community_directory.queries import audit, members, permissions
 from community_directory.tables import MemberStatus
 from tests.bot.conftest import CHAT_ID
 from tests.bot.stand_in import Group, Person, Sent, Telegram
-from tests.queries.test_participation import until_waiting
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 
 async def person_of(

@@ -1,8 +1,5 @@
 """Managers read who waits, and what a colleague has decided, through the change feed."""
 
-import asyncio
-from collections.abc import Callable
-
 import asyncpg
 import pytest
 
@@ -11,25 +8,17 @@ from tests.bot.conftest import running_bot
 from tests.bot.stand_in import Person, Sent, Telegram
 from tests.bot.test_managers import person_of
 from tests.tables import rows
-
-TIMEOUT_SECONDS = 30
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is the case."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
+from tests.waiting import until
 
 
 async def until_told(consumer: str = "bot-notices") -> None:
     """Wait until the bot has dealt with all changes of the audit log so far."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while True:
-            known = {each.name: each for each in await audit.consumers()}
-            if consumer in known and known[consumer].waiting_since is None:
-                return
-            await asyncio.sleep(0.01)
+
+    async def is_told() -> bool:
+        known = {each.name: each for each in await audit.consumers()}
+        return consumer in known and known[consumer].waiting_since is None
+
+    await until(is_told)
 
 
 @pytest.fixture
@@ -238,7 +227,7 @@ async def test_whoever_manages_reads_that_somebody_asks_for_something(
     async with running_bot(telegram):
         await until_told()
         await requests.ask("#1", "erasure", actor="#1")
-        await until(lambda: telegram.sent_to(managers[1]))
+        await until(lambda: bool(telegram.sent_to(managers[1])))
         await until_told()
     assert telegram.sent_to(managers[0]) == []
     assert last(telegram, managers[1]).text == (

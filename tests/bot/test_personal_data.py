@@ -10,8 +10,8 @@ from community_directory.queries import members, permissions, requests
 from tests.bot.stand_in import Group, Person, Telegram
 from tests.bot.test_managers import asks, person_of
 from tests.bot.test_notices import until_told
-from tests.queries.test_participation import start_during
 from tests.tables import rows
+from tests.waiting import start_during
 
 
 @pytest.fixture

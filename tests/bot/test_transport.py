@@ -25,6 +25,7 @@ from community_directory.settings import load_settings
 from tests.bot.conftest import running_bot
 from tests.bot.stand_in import Group, Json, Person, Telegram
 from tests.conftest import Server, closed_to_all
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_background_tasks")
 
@@ -61,9 +62,7 @@ def changed_reaction(telegram: Telegram, group: Group, ana: Person, *, after: st
 
 async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
     """Wait until a line of the log contains a text."""
-    async with asyncio.timeout(30):
-        while text not in caplog.text:
-            await asyncio.sleep(0.005)
+    await until(lambda: text in caplog.text)
 
 
 # An outage of the database
@@ -370,9 +369,7 @@ async def running_webhook(
     monkeypatch.setenv("TELEGRAM_WEBHOOK_URL", url)
     monkeypatch.setenv("TELEGRAM_WEBHOOK_PORT", str(port))
     async with running_bot(telegram):
-        async with asyncio.timeout(30):
-            while not telegram.calls_of("setWebhook"):
-                await asyncio.sleep(0.005)
+        await until(lambda: bool(telegram.calls_of("setWebhook")))
         yield url
 
 

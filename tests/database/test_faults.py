@@ -23,6 +23,7 @@ from tests.database.failures import Writers, add_inviter
 from tests.database.scratch import committed_numbers, create_scratch_table, cut_connections
 from tests.processes import PROJECT, environment
 from tests.servers import START_TIMEOUT_SECONDS, PostgresServer, skip_or_fail
+from tests.waiting import until_waiting
 
 pytestmark = pytest.mark.faults
 
@@ -173,10 +174,7 @@ async def test_a_server_that_is_killed_while_four_processes_migrate_can_be_migra
             other = await asyncpg.connect(server.url)
             await other.execute(f"BEGIN; {obstacle}")
             with start_migrators(server.url) as processes:
-                while not await other.fetchval(
-                    "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
-                ):
-                    await asyncio.sleep(0.05)
+                await until_waiting(other)
                 server.stop(signal.SIGKILL)
                 assert [end(process) for process in processes] == [1, 1, 1, 1]
             other.terminate()

@@ -23,6 +23,7 @@ from community_directory.errors import MigrationFailed
 from tests.conftest import Server, new_database, run_sql
 from tests.processes import PROJECT, environment, run_piccolo
 from tests.tables import rows
+from tests.waiting import until_blocked_by, until_sessions
 
 pytestmark = pytest.mark.schema
 
@@ -161,18 +162,6 @@ async def session(url: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
-
-
-async def until(connection: rows.Database, condition: str, *arguments: object) -> None:
-    """Wait until the condition holds for the other sessions on this database."""
-    query = f"""
-        SELECT {condition} FROM pg_stat_activity
-        WHERE datname = current_database() AND backend_type = 'client backend'
-            AND pid <> pg_backend_pid()
-    """
-    async with asyncio.timeout(SECONDS):
-        while not await connection.fetchval(query, *arguments):
-            await asyncio.sleep(0.02)
 
 
 async def relations(url: str) -> set[str]:
@@ -568,7 +557,7 @@ async def run_four_at_once(*command: str, url: str) -> None:
     async with session(url) as gate, running(*command, url=url, processes=4) as processes:
         # Nobody starts before all four are there.
         await gate.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK_KEY})")
-        await until(
+        await until_sessions(
             gate, "count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event = 'advisory') = 4"
         )
         await gate.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK_KEY})")
@@ -622,12 +611,10 @@ async def kill_at(obstacle: str, *command: str, url: str) -> None:
     async with session(url) as observer, running(*command, url=url) as (process,):
         async with session(url) as other:
             await other.execute(f"BEGIN; {obstacle}")
-            await until(
-                observer, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid()
-            )
+            await until_blocked_by(other)
             process.kill()
             assert await process.wait() == -signal.SIGKILL
-        await until(observer, "count(*) = 0")
+        await until_sessions(observer, "count(*) = 0")
 
 
 @pytest.mark.parametrize(("program", "obstacle"), KILLED)

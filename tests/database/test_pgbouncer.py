@@ -17,10 +17,11 @@ from community_directory.queries import audit, members
 from community_directory.settings import load_settings
 from tests.conftest import Server, database_name, raw_pool, run_sql
 from tests.processes import PROJECT
-from tests.queries.test_feed import following, has_place, is_idle, until
+from tests.queries.test_feed import following, has_place, is_idle
 from tests.queries.test_load import run_callers
 from tests.servers import PgBouncer, find_pgbouncer, running_pgbouncer
 from tests.tables import rows
+from tests.waiting import until
 
 PAGE = (PROJECT / "docs/how-to/pgbouncer.md").read_text()
 POOL_SIZE = 3

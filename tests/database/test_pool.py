@@ -5,7 +5,7 @@ last part therefore runs every query helper on a single connection, and checks i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.database.scratch import (
     cut_connections_unnoticed,
 )
 from tests.queries.cases import CASES, HELPERS, arguments, community
+from tests.waiting import until, until_sessions, until_waiting
 
 LOCK_KEY = 41
 """The advisory lock for which statements wait until a test releases it."""
@@ -78,13 +79,6 @@ async def fetchval(pool: ConnectionPool, sql: str, *arguments: object) -> Any:
     return value
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until the condition is true."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
 async def backends(outside: asyncpg.Connection) -> set[int]:
     """Return the process ids of the pool's connections on the server."""
     found = await outside.fetch(
@@ -93,15 +87,6 @@ async def backends(outside: asyncpg.Connection) -> set[int]:
         APPLICATION_NAME,
     )
     return {pid for (pid,) in found}
-
-
-async def waiting(outside: asyncpg.Connection, count: int) -> bool:
-    """Return whether this number of statements waits for the lock."""
-    found: int = await outside.fetchval(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    return found == count
 
 
 async def assert_whole(pool: ConnectionPool, max_size: int = 1) -> None:
@@ -214,7 +199,7 @@ async def test_a_call_whose_connection_is_cut_fails_and_the_next_one_succeeds(
         for _ in range(3):
             await outside.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
             call = asyncio.create_task(engine.fetch(WAIT_FOR_LOCK))
-            await until(lambda: waiting(outside, 1))
+            await until_waiting(outside)
             await outside.execute(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE NOT granted"
             )
@@ -311,11 +296,11 @@ async def test_a_cancelled_statement_ends_on_the_server_soon_and_stores_nothing(
         call = asyncio.create_task(
             engine.fetch(f"INSERT INTO scratch SELECT 1 FROM ({WAIT_FOR_LOCK}) AS waited")
         )
-        await until(lambda: waiting(outside, 1))
+        await until_waiting(outside)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await until(lambda: waiting(outside, 0))
+        await until_sessions(outside, "count(*) FILTER (WHERE state = 'active') = 0")
         await outside.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
         [(count,)] = await engine.fetch("SELECT count(*) FROM scratch")
         assert count == 0

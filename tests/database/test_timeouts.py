@@ -64,6 +64,7 @@ from tests.database.scratch import (
 from tests.proxy import Proxy
 from tests.servers import MEMORY
 from tests.tables import rows
+from tests.waiting import until_sessions, until_waiting
 
 FOR_EVER = "600"
 """A limit in seconds that no test waits for."""
@@ -758,21 +759,11 @@ def test_the_limits_of_the_server_are_shorter_than_the_one_of_a_call(
 async def test_the_server_ends_a_statement_whose_connection_is_cut(scratch_url: str) -> None:
     async with locked_by_another(scratch_url) as other, connect(scratch_url, max_size=1):
         call = asyncio.create_task(engine.fetch("SELECT pg_advisory_xact_lock(1)"))
-        await _until_waiting(other, 1)
+        await until_waiting(other)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await _until_waiting(other, 0)
-
-
-async def _until_waiting(other: asyncpg.Connection, count: int) -> None:
-    """Wait until this number of statements waits for a lock."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while count != await other.fetchval(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.02)
+        await until_sessions(other, "count(*) FILTER (WHERE state = 'active') = 0")
 
 
 async def test_the_server_watches_for_clients_that_are_gone(scratch_url: str) -> None:

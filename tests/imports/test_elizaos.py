@@ -34,6 +34,7 @@ from community_directory.settings import load_settings
 from tests.imports.agent_tables import AGENT, CAMEL_CASE, SNAKE_CASE, AgentTables, person
 from tests.roles import reader_url
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 ANA, BO = person("1001"), person("1002")
 STRANGER, OTHER_STRANGER = "abcdef01-2345-6789-abcd-ef0123456789", str(uuid4())
@@ -359,23 +360,12 @@ async def test_a_person_who_is_erased_during_an_import_gets_nothing_back(
             " WHERE member_id = '#1'"
         )
         importing = asyncio.create_task(import_relationships(AGENT, found))
-        await wait_for_lock(directory)
+        await until_waiting(directory)
         await erasure.commit()
     report = await importing
     assert report == Report(added=1, entities=1, left_out=Counter({LeftOut.REMOVED: 1}))
     assert await stored(directory) == {(STRANGER, BO, "FRIEND"): {}}
     assert not await directory.fetch("SELECT FROM member_accounts WHERE member_id = '#1'")
-
-
-async def wait_for_lock(directory: asyncpg.Pool) -> None:
-    """Wait until a statement in this database waits for another session."""
-    waiting = (
-        "SELECT EXISTS (SELECT FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock')"
-    )
-    async with asyncio.timeout(30):
-        while not await directory.fetchval(waiting):
-            await asyncio.sleep(0.01)
 
 
 async def test_new_details_of_the_agent_replace_the_content(

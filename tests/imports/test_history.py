@@ -52,8 +52,8 @@ from tests.imports.exports import (
     service,
     user,
 )
-from tests.queries.test_participation import start_during
 from tests.tables import rows
+from tests.waiting import start_during, until_waiting
 from tests.zones import use_zone
 
 UTC = ZoneInfo("UTC")
@@ -1038,13 +1038,7 @@ async def test_an_author_whom_another_program_adds_concurrently_is_found(
         await other.execute("BEGIN")
         await rows.member(other, telegram_id="101", name="Ana of the bot")
         importing = asyncio.create_task(from_telegram(chat(message(1))))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        async with asyncio.timeout(20):
-            while not await directory.fetchval(waiting):
-                await asyncio.sleep(0.02)
+        await until_waiting(directory)
         await other.execute("COMMIT")
         report = await importing
     assert (report.new_contacts, report.inserted) == (0, {"MESSAGE": 1})

@@ -37,11 +37,12 @@ from community_directory.queries.identifiers import VISIBLE_PATTERN, visible_nam
 from community_directory.settings import load_settings
 from community_directory.tables.checks import MAX_JSON_DEPTH
 from tests.conftest import Server, new_database, raw_pool, run_sql
-from tests.database.test_migrations import SECONDS, session, until
+from tests.database.test_migrations import SECONDS, session
 from tests.processes import PROJECT, environment
 from tests.queries.cases import all_idle, undone
 from tests.roles import app_url
 from tests.tables import rows
+from tests.waiting import until_blocked_by, until_waiting
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER = ",".join(f'"{column}"' for column in CSV_COLUMNS).encode() + b"\r\n"
@@ -318,7 +319,7 @@ async def test_a_cancelled_export_leaves_no_file(
 ) -> None:
     async with open_transaction(database, "LOCK TABLE community_members"):
         task = asyncio.create_task(members_csv.export_members(file))
-        await until(community, "bool_or(wait_event_type = 'Lock')")
+        await until_waiting(community)
         assert len(list_files(file.parent)) == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -354,7 +355,7 @@ async def test_a_killed_process_leaves_no_incomplete_export(
             env=environment(POSTGRES_URL=app_url(database)),
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await until(community, "bool_or(wait_event_type = 'Lock')")
+        await until_waiting(community)
         process.send_signal(number)
         assert await process.wait() != 0
     assert not file.exists()
@@ -1085,7 +1086,7 @@ async def test_a_person_added_concurrently_is_reported(
     )
     async with open_transaction(database, insert) as other:
         task = asyncio.create_task(find_problems(file, text))
-        await until(community, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid())
+        await until_blocked_by(other)
         await other.execute("COMMIT")
         found = await task
     assert found == [(3, "This account already belongs to member #5.")]
@@ -1104,7 +1105,7 @@ async def test_an_import_waits_for_a_concurrent_edit_and_does_not_overwrite_it(
     update = "UPDATE community_members SET organization = 'Another' WHERE member_id = '#1'"
     async with open_transaction(database, update) as other:
         task = asyncio.create_task(find_problems(file, text))
-        await until(community, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid())
+        await until_blocked_by(other)
         await other.execute("COMMIT")
         assert await task == [(2, EDITED)]
     ana = await members.get("#1")
@@ -1121,14 +1122,13 @@ async def test_an_import_and_a_roll_up_of_the_same_members_do_not_deadlock(
             await rows.event(community, member_id=number, occurred_at=moment)
     # The file has the members in reverse order.
     text = csv_text(*({"member_id": number, "name": "New"} for number in reversed(numbers)))
-    waiting = "count(*) FILTER (WHERE wait_event_type = 'Lock') = $1"
     async with open_transaction(
         database, "SELECT FROM community_members WHERE member_id = '#2' FOR UPDATE"
     ) as other:
         imported = asyncio.create_task(import_text(file, text))
-        await until(community, waiting, 1)
+        await until_waiting(community)
         rolled_up = asyncio.create_task(highlights.roll_up(moment.date()))
-        await until(community, waiting, 2)
+        await until_waiting(community, 2)
         await other.execute("ROLLBACK")
         assert await asyncio.wait_for(imported, SECONDS) == ImportCounts(0, 3, 0)
         assert await asyncio.wait_for(rolled_up, SECONDS) == 3
@@ -1147,7 +1147,7 @@ async def test_an_import_whose_connection_is_lost_changes_nothing(
         database, "SELECT FROM community_members WHERE member_id = '#2' FOR UPDATE"
     ) as other:
         task = asyncio.create_task(import_text(file, text))
-        await until(community, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid())
+        await until_blocked_by(other)
         await other.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND $1 = ANY(pg_blocking_pids(pid))".replace(

@@ -30,8 +30,8 @@ from community_directory.queries.accounts import LinkedAccount
 from community_directory.settings import load_settings
 from community_directory.tables import AccountProof
 from tests.queries.test_lookup import merge
-from tests.queries.test_participation import start_during
 from tests.tables import rows
+from tests.waiting import start_during, until_waiting
 
 ENTITY = "b850bc30-45f8-0041-a00a-83df46d8555d"
 BY: dict[str, Any] = {"actor": "luis", "reason": "she told me"}
@@ -740,15 +740,6 @@ async def test_a_github_account_that_is_linked_by_number_and_by_username_at_once
         await waiting
 
 
-async def until_somebody_waits(directory: asyncpg.Pool) -> None:
-    """Wait until a statement waits for a lock."""
-    waiting = """SELECT EXISTS (SELECT FROM pg_stat_activity
-        WHERE wait_event_type = 'Lock' AND datname = current_database())"""
-    async with asyncio.timeout(10):
-        while not await directory.fetchval(waiting):
-            await asyncio.sleep(0.01)
-
-
 async def link_during(
     directory: asyncpg.Pool, change: Callable[[PoolConnectionProxy], Awaitable[object]]
 ) -> object:
@@ -760,7 +751,7 @@ async def link_during(
     ):
         await change(connection)
         linking = group.create_task(catch(accounts.link("#3", "telegram", "1003", **BY)))
-        await until_somebody_waits(directory)
+        await until_waiting(directory)
     return linking.result()
 
 

@@ -25,8 +25,9 @@ from community_directory.queries.members import Member
 from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.settings import load_settings
 from tests.queries.recounts import find_wrong_counts
-from tests.queries.test_participation import blocked, until_blocked_by
+from tests.queries.test_participation import blocked
 from tests.tables import rows
+from tests.waiting import until_blocked_by
 
 DAY = date(2026, 1, 31)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

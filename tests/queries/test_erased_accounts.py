@@ -22,9 +22,10 @@ from community_directory.queries import audit, invitations, members, privacy, re
 from community_directory.queries.bans import make_fingerprint
 from community_directory.queries.invitations import Redemption
 from community_directory.settings import load_settings
-from tests.queries.test_participation import blocked, until_waiting
+from tests.queries.test_participation import blocked
 from tests.queries.test_privacy import KEY, data
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 ENTITY = "0d7a4c1e-5b2f-4c3d-8e9f-a1b2c3d4e5f6"
 NEWCOMER: dict[str, Any] = {"name": "Bea", "primary_role": "designer"}

@@ -11,8 +11,9 @@ import pytest
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import participation
 from community_directory.queries.participation import Event, NewEvent
-from tests.queries.test_participation import blocked, last_active_at, until_blocked_by
+from tests.queries.test_participation import blocked, last_active_at
 from tests.tables import rows
+from tests.waiting import until_blocked_by
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 ANA = "#1"

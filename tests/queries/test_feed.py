@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,6 +34,7 @@ from tests.database.test_migrations import pg_dump_of, run
 from tests.proxy import Proxy
 from tests.roles import app_url
 from tests.tables import rows
+from tests.waiting import until
 
 ANA: dict[str, Any] = {"telegram_id": "1", "name": "Ana", "primary_role": "developer"}
 SELECT_IDS = "SELECT id FROM directory_audit_log ORDER BY id"
@@ -49,16 +50,6 @@ def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let followers look more often than each second."""
     monkeypatch.setattr(feed, "POLL_INTERVAL_SECONDS", 0.1)
     monkeypatch.setattr(feed, "LOCK_INTERVAL_SECONDS", 0.1)
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until a condition is true."""
-    async with asyncio.timeout(60):
-        while True:
-            result = condition()
-            if result if isinstance(result, bool) else await result:
-                return
-            await asyncio.sleep(0.01)
 
 
 class Reader:

@@ -28,10 +28,10 @@ from tests.queries.test_feed import (
     is_idle,
     newest_id,
     restore_copy,
-    until,
 )
 from tests.servers import PostgresServer
 from tests.tables import rows
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 

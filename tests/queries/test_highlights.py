@@ -33,11 +33,10 @@ from tests.queries.cases import undone
 from tests.queries.test_participation import (
     INSERT_MESSAGE,
     blocked,
-    until_blocked_by,
-    until_ended_or_waiting,
 )
 from tests.queries.test_redeem import held
 from tests.tables import rows
+from tests.waiting import until_blocked_by, until_ended_or_waiting, until_waiting
 from tests.zones import use_zone
 
 SECONDS = 30
@@ -756,29 +755,13 @@ async def locked(database: asyncpg.Pool, query: str) -> AsyncIterator[None]:
         yield
 
 
-async def waiters(database: rows.Database) -> int:
-    """Return the number of sessions of this database that wait for a lock."""
-    query = """
-        SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'
-    """
-    return int(await database.fetchval(query))
-
-
-async def waiting(database: rows.Database, sessions: int) -> None:
-    """Wait until so many sessions wait for a lock."""
-    async with asyncio.timeout(SECONDS):
-        while await waiters(database) < sessions:
-            await asyncio.sleep(0.002)
-
-
 async def test_an_open_roll_up_of_another_day_loses_no_points(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     for day in (DAY, NEXT):
         await messages(directory, 3, day=day)
     async with held(roll_up(DAY), commit=True):
         second = asyncio.create_task(roll_up(NEXT))
-        await waiting(directory, 1)
+        await until_waiting(directory)
     assert await second == 1
     assert await scores(directory) == {"#1": 6}
 
@@ -793,10 +776,10 @@ async def test_a_slow_roll_up_does_not_undo_what_a_later_one_counted(
     await messages(directory, 1)
     async with locked(directory, "SELECT FROM member_daily_highlights FOR UPDATE"):
         slow = asyncio.create_task(roll_up(DAY, until=NEXT))
-        await waiting(directory, 1)  # it has counted
+        await until_waiting(directory)  # it has counted
         await messages(directory, 1, day=NEXT)
         quick = asyncio.create_task(roll_up(NEXT))
-        await waiting(directory, 2)
+        await until_waiting(directory, 2)
     assert await together(slow, quick) == [2, 1]
     assert await stored(directory) == {("#1", DAY): (2, 0, 0, 2), ("#1", NEXT): (2, 0, 0, 2)}
     assert await scores(directory) == {"#1": 4}
@@ -807,10 +790,10 @@ async def test_two_roll_ups_of_a_new_day_give_its_points_once(directory: asyncpg
     await messages(directory, 1)
     async with locked(directory, "SELECT FROM community_members FOR NO KEY UPDATE"):
         first = asyncio.create_task(roll_up(DAY))
-        await waiting(directory, 1)  # it has written the row
+        await until_waiting(directory)  # it has written the row
         await messages(directory, 1)
         second = asyncio.create_task(roll_up(DAY))
-        await waiting(directory, 2)
+        await until_waiting(directory, 2)
     assert await together(first, second) == [1, 1]
     assert await scores(directory) == {"#1": 2}
 
@@ -825,7 +808,7 @@ async def test_roll_ups_of_the_same_days_never_deadlock(
     # The second one has its first day, and would meet the first one in the last.
     async with held(roll_up(DAY), commit=True):
         both = [asyncio.create_task(roll_up(BEFORE, until=NEXT)) for _ in range(2)]
-        await waiting(directory, 2)
+        await until_waiting(directory, 2)
     assert sorted(await together(*both)) == [0, 2]
     assert await scores(directory) == {"#1": 9}
 
@@ -841,7 +824,7 @@ async def test_an_account_that_is_verified_during_a_roll_up_loses_no_points(
         verified = asyncio.create_task(
             members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
         )
-        await waiting(directory, 1)
+        await until_waiting(directory)
     await together(verified)
     assert await scores(directory) == {"#1": 104}
 
@@ -856,7 +839,7 @@ async def test_a_roll_up_adds_to_the_score_of_a_verification_at_the_same_time(
     )
     async with held(verification, commit=True):
         second = asyncio.create_task(roll_up(DAY))
-        await waiting(directory, 1)
+        await until_waiting(directory)
     await together(second)
     assert await scores(directory) == {"#1": 104}
 
@@ -872,7 +855,7 @@ async def test_a_score_that_is_changed_while_a_roll_up_waits_is_kept(
                 "UPDATE community_members SET reputation_score = reputation_score + 1000"
             )
             counting = asyncio.create_task(roll_up(DAY))
-            await waiting(directory, 1)
+            await until_waiting(directory)
         await together(counting)
     assert await scores(directory) == {"#1": 1014}
 
@@ -889,7 +872,7 @@ async def test_a_roll_up_locks_the_members_in_the_order_of_their_numbers(
             f"SELECT FROM community_members WHERE member_id = '#{last}' FOR NO KEY UPDATE",
         ):
             counting = asyncio.create_task(roll_up(DAY))
-            await waiting(directory, 1)
+            await until_waiting(directory)
             free = await directory.fetch(
                 "SELECT member_id FROM community_members ORDER BY 1 FOR NO KEY UPDATE SKIP LOCKED"
             )
@@ -968,7 +951,7 @@ async def test_a_roll_up_and_an_event_that_began_before_a_members_update_do_not_
         )
         recording = asyncio.create_task(participation.record_many([event]))
         counting = asyncio.create_task(roll_up(DAY))
-        await waiting(directory, 2)
+        await until_waiting(directory, 2)
         await earlier.execute("COMMIT")
         await until_blocked_by(holder)
         await other.execute("ROLLBACK TO before")
@@ -1144,6 +1127,6 @@ async def test_a_repair_waits_for_a_roll_up_that_is_under_way(directory: asyncpg
     async with held(roll_up(DAY), commit=True):
         assert len(of_days(await verify(DAY))) == 1  # looking waits for nobody
         repairing = asyncio.create_task(verify(DAY, repair=True))
-        await waiting(directory, 1)
+        await until_waiting(directory)
     assert await together(repairing) == [[]]
     assert await scores(directory) == {"#1": 1}

@@ -25,9 +25,9 @@ from community_directory.errors import (
 from community_directory.queries import audit, invitations, members
 from community_directory.tables import MemberStatus
 from tests.queries.cases import undone
-from tests.queries.test_participation import start_during
 from tests.roles import PROGRAM
 from tests.tables import rows
+from tests.waiting import start_during, until_waiting
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STATUSES = list(MemberStatus)
@@ -290,7 +290,7 @@ async def test_adding_waits_for_an_open_transaction_that_adds_the_same_person(
         with pytest.raises(MemberExists):
             await add()  # and the transaction goes on
         second = asyncio.create_task(_outside_of_transactions(add))
-        await _waits_for_a_lock(directory)
+        await until_waiting(directory)
     with pytest.raises(MemberExists) as refused:
         await second
     assert refused.value.member_id == first.member_id
@@ -299,11 +299,6 @@ async def test_adding_waits_for_an_open_transaction_that_adds_the_same_person(
 async def _outside_of_transactions(call: Callable[[], Awaitable[members.Member]]) -> members.Member:
     engine.current_transaction.set(None)
     return await call()
-
-
-async def _waits_for_a_lock(database: rows.Database) -> None:
-    while not await database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        await asyncio.sleep(0.01)
 
 
 async def test_a_member_is_found_by_number_and_by_telegram_account(directory: asyncpg.Pool) -> None:
@@ -601,7 +596,7 @@ async def test_the_second_of_two_concurrent_changes_starts_from_the_result_of_th
         second = asyncio.create_task(
             _outside_of_transactions(lambda: members.set_status("#1", "suspended", actor="Eva"))
         )
-        await _waits_for_a_lock(directory)
+        await until_waiting(directory)
     with pytest.raises(StatusChangeRefused) as refused:
         await second
     assert refused.value.before == "suspended"
@@ -625,10 +620,7 @@ async def test_a_member_who_is_removed_while_a_change_waits_is_not_found(
                 )
             ),
         ]
-        while await directory.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < len(
-            changes
-        ):
-            await asyncio.sleep(0.01)
+        await until_waiting(directory, len(changes))
     for change in changes:
         with pytest.raises(MemberNotFound):
             await change
@@ -711,7 +703,7 @@ async def test_one_of_two_concurrent_verifications_of_an_account_is_refused(
                 )
             )
         )
-        await _waits_for_a_lock(directory)
+        await until_waiting(directory)
     with pytest.raises(MemberExists) as refused:
         await second
     assert refused.value.member_id == ("#1" if writer == "helper" else "Ana-dev")

@@ -40,11 +40,9 @@ from community_directory.queries.participation import NewEvent
 from tests import cluster
 from tests.queries.test_participation import (
     blocked,
-    start_during,
-    until_blocked_by,
-    until_waiting,
 )
 from tests.tables import rows
+from tests.waiting import start_during, until_blocked_by, until_waiting
 
 DAY = date(2026, 1, 31)
 MORNING = datetime(2026, 1, 31, 9, tzinfo=UTC)

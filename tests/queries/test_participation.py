@@ -5,18 +5,16 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from contextvars import Context
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
-from asyncpg.pool import PoolConnectionProxy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -42,9 +40,8 @@ from tests import cluster
 from tests.conftest import Server, new_database
 from tests.queries.cases import undone
 from tests.tables import rows
+from tests.waiting import until_blocked_by, until_ended_or_waiting, until_waiting
 from tests.zones import use_zone
-
-Result = TypeVar("Result")
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -89,53 +86,6 @@ async def blocked(database: str, sql: str, *arguments: object) -> AsyncIterator[
         yield connection
     finally:
         await connection.close()
-
-
-async def until_waiting(
-    connection: asyncpg.Connection | PoolConnectionProxy, number: int = 1
-) -> None:
-    """Wait until that many other sessions wait for a lock."""
-    query = """
-        SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'
-    """
-    async with asyncio.timeout(10):
-        while await connection.fetchval(query) < number:
-            await asyncio.sleep(0.01)
-            # A transaction reads the statistics once, unless the snapshot is cleared.
-            await connection.execute("SELECT pg_stat_clear_snapshot()")
-
-
-async def start_during(
-    directory: asyncpg.Pool, change: Awaitable[object], call: Coroutine[Any, Any, Result]
-) -> asyncio.Task[Result]:
-    """Start a call that waits for a change, and return it when the change is committed."""
-    async with directory.acquire() as observer, transaction():
-        await change
-        waiting = asyncio.create_task(call, context=Context())
-        await until_waiting(observer)
-    return waiting
-
-
-async def until_blocked_by(blocker: asyncpg.Connection) -> None:
-    """Wait until another session waits for a lock that this one holds."""
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    )
-    async with asyncio.timeout(10):
-        while not await blocker.fetchval(query):
-            await asyncio.sleep(0.01)
-            await blocker.execute("SELECT pg_stat_clear_snapshot()")
-
-
-async def until_ended_or_waiting(
-    work: asyncio.Future[Any], connection: asyncpg.Connection, number: int = 1
-) -> None:
-    """Wait until the work has ended, or that many sessions wait for the end of a transaction."""
-    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
-    async with asyncio.timeout(10):
-        while not work.done() and await connection.fetchval(query) < number:
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -643,7 +593,7 @@ async def test_batches_with_the_same_events_in_opposite_order_wait_in_one_order(
         middle.source_id,
     ) as other:
         forth = asyncio.create_task(participation.record_many([first, *bad, middle, last]))
-        await until_waiting(other, 1)
+        await until_waiting(other)
         back = asyncio.create_task(participation.record_many([last, *bad, middle, first]))
         await until_waiting(other, 2)
         await other.execute("ROLLBACK")
@@ -700,7 +650,7 @@ async def test_two_statements_that_began_before_a_members_update_do_not_deadlock
         await other.execute("ROLLBACK TO before_first")
         await until_blocked_by(pause)
         await other.execute("ROLLBACK TO before_second")
-        await until_ended_or_waiting(second, pause)
+        await until_ended_or_waiting(second, pause, 2)  # with the first one
         await pause.execute("SELECT pg_advisory_unlock(1)")
         await asyncio.wait_for(asyncio.gather(first, second), 10)
     assert await directory.fetchval(COUNT) == 4

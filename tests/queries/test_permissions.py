@@ -21,6 +21,7 @@ from community_directory.errors import (
 from community_directory.queries import members, permissions
 from community_directory.tables import Permission
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 SECONDS = 30
 
@@ -236,7 +237,7 @@ async def test_a_ban_at_the_same_time_leaves_no_permission(
             await session.fetchval("SELECT count(*) FROM community_members")  # takes the snapshot
         await one.execute(first)
         waiting = asyncio.create_task(two.execute(second))
-        await wait_until_blocked(directory)
+        await until_waiting(directory)
         await one.execute("COMMIT")
         with suppress(asyncpg.SerializationError, asyncpg.CheckViolationError):
             await waiting
@@ -246,16 +247,6 @@ async def test_a_ban_at_the_same_time_leaves_no_permission(
     assert left == [] or status == "active"
     if isolation == "READ COMMITTED":
         assert (left, status) == ([], "banned")
-
-
-async def wait_until_blocked(directory: asyncpg.Pool) -> None:
-    """Wait until a session waits for a lock."""
-    async with asyncio.timeout(SECONDS):
-        while not await directory.fetchval(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.01)
 
 
 async def test_two_managers_who_revoke_each_other_leave_one(

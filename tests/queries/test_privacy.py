@@ -32,8 +32,9 @@ from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.settings import load_settings
 from tests.database.test_migrations import dump
 from tests.queries.recounts import find_wrong_counts
-from tests.queries.test_participation import blocked, message, until_blocked_by, until_waiting
+from tests.queries.test_participation import blocked, message
 from tests.tables import rows
+from tests.waiting import until_blocked_by, until_waiting
 
 KEY = "a key that nobody guesses, 32 characters or more"
 ENTITY = "entity-of-xaviera"

@@ -23,8 +23,8 @@ from community_directory.queries.invitations import QUOTA_PERIOD, InvitationQuot
 from community_directory.settings import QUOTA_NAMES, load_settings
 from community_directory.tables import Permission, ReputationTier
 from community_directory.tables.invitations import DEFAULT_VALIDITY
-from tests.queries.test_participation import until_waiting
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 SECONDS = 30
 DAY = timedelta(days=1)

@@ -3,7 +3,7 @@
 # ruff: noqa: PT012  what the end of a block raises can't be told apart from the block
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,9 @@ from community_directory.queries.participation import (
 from community_directory.settings import load_settings
 from tests.conftest import Server, new_database
 from tests.queries.cases import all_idle, undone
-from tests.queries.test_participation import COUNT, NOON, blocked, message, until_waiting
+from tests.queries.test_participation import COUNT, NOON, blocked, message
 from tests.tables import rows
+from tests.waiting import until, until_waiting
 
 SECONDS = 20
 """How long anything here may take before it counts as stuck."""
@@ -121,15 +122,6 @@ async def onlooker(database: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database)
     yield connection
     await connection.close()
-
-
-async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while True:
-            answer = condition()
-            if answer if isinstance(answer, bool) else await answer:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def all_ready_tasks_run() -> None:

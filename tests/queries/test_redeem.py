@@ -34,6 +34,7 @@ from community_directory.tables import InvitationStatus, MemberStatus
 from tests.conftest import raw_pool
 from tests.roles import app_url
 from tests.tables import rows
+from tests.waiting import until_ended_or_waiting, until_waiting
 
 SECONDS = 30
 """The time limit of a call: one that takes longer is stuck."""
@@ -321,16 +322,6 @@ async def held(
         await asyncio.wait_for(task, SECONDS)
 
 
-async def settled(observer: rows.Database, task: "asyncio.Future[Any]") -> None:
-    """Wait until the task has ended, or a session of this database waits for a lock."""
-    async with asyncio.timeout(SECONDS):
-        while not task.done() and not await observer.fetchval(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.002)
-
-
 async def outcome(action: Awaitable[object]) -> object:
     """Return the type of the error, or None."""
     try:
@@ -379,7 +370,7 @@ async def test_a_redemption_and_a_concurrent_change_end_as_if_one_came_after_the
     async with directory.acquire() as observer:
         async with held(first(), commit=commit) as done:
             task = asyncio.ensure_future(second())
-            await settled(observer, task)
+            await until_ended_or_waiting(task, observer)
         outcomes = {second.__name__: await asyncio.wait_for(task, SECONDS)}
     if commit:
         outcomes[first.__name__] = done.result()
@@ -420,7 +411,7 @@ async def test_a_caller_cancelled_while_waiting_for_the_lock_leaves_nothing_behi
         async with other.transaction():
             await other.execute("SELECT FROM community_invitations FOR UPDATE")
             task = asyncio.create_task(redeem(code))
-            await settled(other, task)
+            await until_waiting(other)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wait_for(task, SECONDS)
@@ -479,7 +470,7 @@ async def test_a_connection_that_is_lost_during_a_redemption_leaves_nothing_behi
                 "SELECT FROM community_members FOR UPDATE"
             )  # where the newcomer's inviter is checked
             task = asyncio.create_task(caller(code))
-            await settled(other, task)
+            await until_waiting(other)
             killed = await other.fetch(
                 """
                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

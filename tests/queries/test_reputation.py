@@ -29,8 +29,9 @@ from community_directory.queries.reputation import (
     tier_of,
 )
 from community_directory.tables import ReputationTier
-from tests.database.test_migrations import session, until
+from tests.database.test_migrations import session
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 VERIFIED = {
     "github_verified": True,
@@ -255,7 +256,7 @@ async def test_the_last_of_two_verifications_at_once_counts(
             )
             for stars in (50, 80)
         ]
-        await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
+        await until_waiting(observer, 2)
         await other.execute("ROLLBACK")
         await asyncio.gather(*both)
     explained = await explain("#1")

@@ -14,9 +14,10 @@ from community_directory.jobs import roll_up_recent
 from community_directory.queries import members
 from community_directory.queries.highlights import Highlight, roll_up, verify
 from tests.queries.recounts import find_wrong_counts
-from tests.queries.test_highlights import SUMS, locked, together, waiting
+from tests.queries.test_highlights import SUMS, locked, together
 from tests.queries.test_redeem import held
 from tests.tables import rows
+from tests.waiting import until_waiting
 from tests.zones import use_zone
 
 ZONE = "Europe/Madrid"
@@ -475,7 +476,7 @@ async def test_two_open_roll_ups_of_days_of_one_month_lose_nothing_of_it(
         await message(directory, at(day))
     async with held(roll_up(AUTUMN), commit=True):
         second = asyncio.create_task(roll_up(FIRST))
-        await waiting(directory, 1)
+        await until_waiting(directory)
     await together(second)
     assert await find_wrong_counts(directory) == {}
 
@@ -488,7 +489,7 @@ async def test_a_roll_up_that_waits_for_a_member_counts_what_has_changed_meanwhi
         await message(directory, at(day), event_type="JOIN")  # no points, and no highlight
     async with locked(directory, "SELECT FROM community_members FOR NO KEY UPDATE"):
         both = [asyncio.create_task(roll_up(day)) for day in (FIRST, AUTUMN)]
-        await waiting(directory, 2)
+        await until_waiting(directory, 2)
     await together(*both)
     assert await find_wrong_counts(directory) == {}
 
@@ -502,7 +503,7 @@ async def test_a_status_can_change_during_a_roll_up_and_neither_waits_for_ever(
         joins = asyncio.create_task(
             directory.execute("UPDATE community_members SET status = 'pending'")
         )
-        await waiting(directory, 1)
+        await until_waiting(directory)
     await together(joins)
     assert await joining(directory) == (True, False)
     assert (await milestones(directory))[0] == AUTUMN

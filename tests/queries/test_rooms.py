@@ -12,8 +12,9 @@ from community_directory.queries import highlights, participation
 from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.queries.participation import NewEvent
 from tests.queries.recounts import find_wrong_counts
-from tests.queries.test_participation import blocked, until_blocked_by
+from tests.queries.test_participation import blocked
 from tests.tables import rows
+from tests.waiting import until_blocked_by
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 OLD, NEW = "-4242", "-1001234567890"

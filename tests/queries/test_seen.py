@@ -14,6 +14,7 @@ from community_directory.queries import accounts, audit, invitations, member_cac
 from community_directory.queries.members import Member
 from tests.queries.cases import CASES, HELPERS, arguments, community, undone
 from tests.tables import rows
+from tests.waiting import until_waiting
 
 SECONDS = 30
 
@@ -134,11 +135,7 @@ async def test_calls_at_once_go_on_without_one_that_is_cancelled(
     async with directory.acquire() as other, other.transaction():
         await other.execute("LOCK TABLE member_accounts")
         calls = [asyncio.create_task(see()) for _ in range(5)]
-        while not await directory.fetchval(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.01)
+        await until_waiting(directory)
         calls[0].cancel()
         calls[3].cancel()
     found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), SECONDS)

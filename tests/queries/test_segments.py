@@ -11,8 +11,8 @@ from community_directory.calendar import today
 from community_directory.errors import InvalidInput
 from community_directory.queries import people, segments
 from community_directory.queries.segments import MAX_SEGMENTS
-from tests.queries.test_participation import start_during
 from tests.tables import rows
+from tests.waiting import start_during
 
 AT_RISK = (rows.MIGRATION_SQL / "at_risk_segment.sql").read_text()
 NOT_AT_RISK = (rows.MIGRATION_SQL / "at_risk_segment_backwards.sql").read_text()

@@ -17,6 +17,7 @@ from community_directory.queries import audit, members
 from community_directory.queries.identifiers import Account, parse_account
 from tests.rules import GOOD_TELEGRAM_IDS
 from tests.tables import rows
+from tests.waiting import until_blocked_by
 
 pytestmark = pytest.mark.schema
 
@@ -709,14 +710,6 @@ async def two_sessions(
         yield first, second
 
 
-async def until_waiting(directory: asyncpg.Pool, session: PoolConnectionProxy) -> None:
-    """Return when a session waits for a lock."""
-    waiting = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not await directory.fetchval(waiting, session.get_server_pid()):
-            await asyncio.sleep(0.01)
-
-
 async def race(
     directory: asyncpg.Pool, first: Sequence[str], second: str, *, roll_back: bool = False
 ) -> str | None:
@@ -730,7 +723,7 @@ async def race(
         for statement in first:
             await one.execute(statement)
         task = asyncio.create_task(other.execute(second))
-        await until_waiting(directory, other)
+        await until_blocked_by(one)
         await (transaction.rollback() if roll_back else transaction.commit())
         try:
             await asyncio.wait_for(task, WAIT_SECONDS)
@@ -818,7 +811,7 @@ async def test_a_merge_waits_for_a_link_and_moves_its_account(pair: asyncpg.Pool
         merging = other.transaction()
         await merging.start()
         task = asyncio.create_task(other.execute(MERGE[0]))
-        await until_waiting(pair, other)
+        await until_blocked_by(one)
         await transaction.commit()
         await asyncio.wait_for(task, WAIT_SECONDS)
         await other.execute(MERGE[1])

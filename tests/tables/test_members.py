@@ -10,7 +10,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.database import connect
 from community_directory.database.migrations import migrate
@@ -18,6 +17,7 @@ from community_directory.queries import members
 from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
 from tests.conftest import Server, run_sql
 from tests.tables import rows
+from tests.waiting import until_blocked_by
 
 pytestmark = pytest.mark.schema
 
@@ -510,16 +510,12 @@ async def test_one_of_two_concurrent_changes_that_close_a_circle_is_refused(
     directory: asyncpg.Pool, first_ends: str
 ) -> None:
     one, two = [(await rows.member(directory))["member_id"] for _ in range(2)]
-    async with (
-        directory.acquire() as slow,
-        directory.acquire() as fast,
-        directory.acquire() as observer,
-    ):
+    async with directory.acquire() as slow, directory.acquire() as fast:
         transaction = slow.transaction()
         await transaction.start()
         await slow.execute(SET_INVITER, one, two)
         waiting = asyncio.create_task(fast.execute(SET_INVITER, two, one))
-        await blocked(observer, fast)
+        await until_blocked_by(slow)
         await getattr(transaction, first_ends)()
         if first_ends == "commit":
             with pytest.raises(asyncpg.CheckViolationError) as error:
@@ -527,15 +523,6 @@ async def test_one_of_two_concurrent_changes_that_close_a_circle_is_refused(
             assert error.value.constraint_name == "member_invited_by_acyclic"
         else:
             assert await waiting == "UPDATE 1"
-
-
-async def blocked(observer: PoolConnectionProxy, session: PoolConnectionProxy) -> None:
-    """Wait until the session waits for a lock."""
-    async with asyncio.timeout(30):
-        while not await observer.fetchval(
-            "SELECT cardinality(pg_blocking_pids($1)) > 0", session.get_server_pid()
-        ):
-            await asyncio.sleep(0.005)
 
 
 EQUAL_IN_A_SEARCH = [

@@ -25,6 +25,7 @@ from community_directory.queries import members
 from community_directory.tables import CommunityInvitation, CommunityMember
 from community_directory.web.admin import download
 from tests.queries.cases import all_idle
+from tests.waiting import until
 from tests.web.admin.panel_requests import CODE, TABLE_COLUMNS, rows
 from tests.web.admin.test_browser import open_table, settle
 from tests.web.conftest import add_superuser, session_of
@@ -364,19 +365,12 @@ async def slow_download(panel: str) -> AsyncIterator[socket.socket]:
         yield reader
 
 
-async def until_idle() -> None:
-    """Wait until no download uses a connection."""
-    async with asyncio.timeout(30):
-        while not all_idle():
-            await asyncio.sleep(0.01)
-
-
 async def test_a_browser_that_goes_away_leaves_nothing_open(
     panel: str, fast_hashes: None, large_rows: None
 ) -> None:
     async with slow_download(panel):
         assert not all_idle()
-    await until_idle()
+    await until(all_idle)
     assert download._turns._value == download.MAX_DOWNLOADS
 
 
@@ -389,7 +383,7 @@ async def test_a_browser_that_takes_no_data_is_cut(
 ) -> None:
     monkeypatch.setattr(download, "SEND_TIMEOUT_SECONDS", 0.2)
     async with slow_download(panel):
-        await until_idle()
+        await until(all_idle)
     caplog.clear()
 
 
@@ -410,7 +404,7 @@ async def test_two_downloads_run_at_once_and_the_next_one_waits_for_its_turn(
             monkeypatch.setattr(download, "TURN_TIMEOUT_SECONDS", 30)
             waiting = asyncio.create_task(browser_client.get(MEMBERS, params=query))
         assert (await waiting).status_code == 200
-    await until_idle()
+    await until(all_idle)
 
 
 async def test_no_more_than_a_batch_is_in_memory(directory: asyncpg.Pool, crowd: None) -> None:

@@ -31,6 +31,7 @@ from community_directory.web.admin.router import DirectoryForm, DirectoryRouter
 from community_directory.web.outage import RETRY_HINT
 from tests.conftest import Server, closed_to_all
 from tests.tables.rows import fetch_row
+from tests.waiting import until_sessions
 
 SLUGS = [form.slug for form in FORMS]
 FILLED: dict[str, Any] = {"member": "#1", "reason": "why"}
@@ -192,16 +193,6 @@ async def test_every_form_has_a_group_a_help_text_and_distinct_field_titles(
 
 
 # Bots
-
-
-async def until_somebody_waits(directory: asyncpg.Pool) -> int:
-    """Wait until a statement waits for a lock, and return its server process."""
-    while True:
-        waiting = """SELECT pid FROM pg_stat_activity
-            WHERE wait_event_type = 'Lock' AND datname = current_database()"""
-        if pid := await directory.fetchval(waiting):
-            return int(pid)
-        await asyncio.sleep(0.01)
 
 
 async def test_a_bot_is_marked_and_turns_out_to_be_a_person(
@@ -536,9 +527,8 @@ async def test_an_outage_during_a_form_leaves_nothing_half_done(
     async with directory.acquire() as other, other.transaction():
         await other.execute("SELECT FROM community_members FOR UPDATE")
         marking = asyncio.create_task(post(client, "mark-as-a-bot", FILLED))
-        await other.execute(
-            "SELECT pg_terminate_backend($1)", await until_somebody_waits(directory)
-        )
+        pid = await until_sessions(directory, "max(pid) FILTER (WHERE wait_event_type = 'Lock')")
+        await other.execute("SELECT pg_terminate_backend($1)", pid)
         response = await marking
     assert response.status_code == 503
     assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"

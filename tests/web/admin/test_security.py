@@ -34,8 +34,7 @@ from community_directory.web.admin.attempts import (
 from community_directory.web.admin.sign_in import WRONG_CREDENTIALS
 from community_directory.web.security import ADMIN_PATH
 from tests.conftest import Server, closed_to_all
-from tests.database.test_migrations import until
-from tests.queries.test_participation import start_during
+from tests.waiting import start_during, until_waiting
 from tests.web.conftest import ADDRESS, ADMIN_ADDRESS
 
 pytestmark = [
@@ -789,11 +788,7 @@ async def test_two_superusers_who_demote_each_other_at_once_leave_one(
     async with first.transaction():
         await first.execute(demote, "one")
         other = asyncio.create_task(directory.execute(demote, "two"))
-        async with asyncio.timeout(10):
-            while not await directory.fetchval(
-                "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            ):
-                await asyncio.sleep(0.01)
+        await until_waiting(directory)
     await first.close()
     with pytest.raises(asyncpg.CheckViolationError, match="The last superuser stays"):
         await other
@@ -899,7 +894,7 @@ async def test_of_simultaneous_attempts_with_the_same_code_one_succeeds(
     async with directory.acquire() as other, directory.acquire() as observer:
         await other.execute("BEGIN; SELECT FROM authenticator_secret FOR UPDATE")
         both = [asyncio.create_task(provider.authenticate_user(ana, code)) for _ in range(2)]
-        await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
+        await until_waiting(observer, 2)
         await other.execute("ROLLBACK")
         assert sorted(await asyncio.gather(*both)) == [False, True]
 

@@ -12,6 +12,7 @@ from piccolo_api.session_auth.tables import SessionsBase
 from community_directory import app as main
 from community_directory.web.admin import sign_in as rules
 from community_directory.web.admin.users import add_superuser
+from tests.waiting import until_waiting
 from tests.web.admin.test_security import (
     ANOTHER,
     PASSWORD,
@@ -179,9 +180,7 @@ async def test_a_session_that_starts_while_the_password_is_set_is_refused_or_end
         await superuser.execute("SELECT set_config('community_directory.actor', 'eva', true)")
         await superuser.execute("UPDATE piccolo_user SET password = 'another'")
         starting = asyncio.create_task(session_of(user))
-        async with asyncio.timeout(30):
-            while not await directory.fetchval("SELECT 1 FROM pg_locks WHERE NOT granted"):
-                await asyncio.sleep(0.01)
+        await until_waiting(directory)
     await superuser.close()
     with pytest.raises(asyncpg.CheckViolationError, match="The password is temporary"):
         await starting

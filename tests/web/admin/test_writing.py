@@ -19,6 +19,7 @@ from community_directory.tables import (
     MemberRelationship,
 )
 from tests.roles import PROGRAM
+from tests.waiting import until_waiting
 from tests.web.admin.panel_requests import (
     CODE,
     HOSTILE_VALUES,
@@ -134,8 +135,6 @@ async def test_only_one_of_two_simultaneous_saves_of_a_field_succeeds(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     seen = await get(client, ana)
-    waiting = """SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     async with directory.acquire() as connection, connection.transaction():
         # Both have read the old row, and neither can continue.
         await connection.execute("SELECT 1 FROM community_members FOR UPDATE")
@@ -143,9 +142,7 @@ async def test_only_one_of_two_simultaneous_saves_of_a_field_succeeds(
             asyncio.create_task(patch(client, ana, country=country, __seen=seen))
             for country in ("Perú", "Chile")
         ]
-        async with asyncio.timeout(30):
-            while await directory.fetchval(waiting) < len(saves):
-                await asyncio.sleep(0.01)
+        await until_waiting(directory, len(saves))
     responses = {response.status_code: response for response in await asyncio.gather(*saves)}
     assert responses.keys() == {200, 422}
     assert problem(responses[422]) == (

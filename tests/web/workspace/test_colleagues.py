@@ -22,7 +22,8 @@ from community_directory.web.admin.users import RESERVED_USERNAMES
 from community_directory.web.pages import Role
 from community_directory.web.workspace.app import create_workspace
 from community_directory.web.workspace.story_texts import PROGRAMS
-from tests.queries.test_participation import blocked, until_blocked_by
+from tests.queries.test_participation import blocked
+from tests.waiting import until_blocked_by
 from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
 from tests.web.workspace.test_sign_in import (
     OWN,
