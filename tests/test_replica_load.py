@@ -9,7 +9,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -103,33 +103,37 @@ class Load:
 class Manager:
     """A signed-in browser, which reaches two workers in turn."""
 
-    def __init__(self, load: Load, panels: list[Panel], key: str, telegram_id: str) -> None:
-        self._load, self._key, self._telegram_id = load, key, telegram_id
+    def __init__(
+        self,
+        load: Load,
+        panels: list[Panel],
+        client: httpx.AsyncClient,
+        *,
+        key: str,
+        telegram_id: str,
+    ) -> None:
+        self._load, self._client, self._key, self._telegram_id = load, client, key, telegram_id
         self._urls = itertools.cycle(panel.url for panel in panels)
-        self._client = httpx.AsyncClient(timeout=60)
         self._number = itertools.count(1)
 
     async def sign_in(self) -> None:
         answer = await self._client.get(next(self._urls))
         self._client.headers["X-CSRFToken"] = answer.cookies["csrftoken"]
         form = {"username": "admin", "password": ADMIN_PASSWORD}
-        answer = await self._client.post(f"{next(self._urls)}public/login/", json=form)
+        answer = await self._client.post(f"{next(self._urls)}admin/public/login/", json=form)
         assert answer.status_code == 200, answer.text
 
     async def work(self) -> None:
         """Look at pages, and change a name, which the next worker's list shows at once."""
-        for path in ("api/tables/community_members/", "insights/"):
+        for path in ("admin/api/tables/community_members/", "people/", "insights/"):
             await self._get(path)
         name = f"Manager {self._telegram_id} {next(self._number)}"
-        row = f"api/tables/community_members/{self._key}/"
+        row = f"admin/api/tables/community_members/{self._key}/"
         answer = await self._client.patch(next(self._urls) + row, json={"name": name})
         assert answer.status_code == 200, answer.text
-        listed = await self._get("api/tables/community_members/", telegram_id=self._telegram_id)
+        listed = await self._get("admin/api/tables/community_members/", telegram_id=self._telegram_id)
         assert [found["name"] for found in listed.json()["rows"]] == [name]
         self._load.done["panel: change seen at once on the other worker"] += 1
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
     async def _get(self, path: str, **query: str) -> httpx.Response:
         answer = await self._client.get(next(self._urls) + path, params=query)
@@ -162,21 +166,19 @@ async def run_load(panels: list[Panel], standby: PostgresServer) -> None:
     load = Load()
     managers = []
     ends = [signal.SIGINT, signal.SIGKILL] * ROUNDS
-    for telegram_id in ("7001", "7002"):
-        added = await members.add(
-            telegram_id=telegram_id, name="manager", primary_role="developer", status="active"
-        )
-        managers.append(Manager(load, panels, str(added.id), telegram_id))
-        await managers[-1].sign_in()
-    async with (
-        participation.recorder() as stream,
-        load.running(
-            *[load.bot_search] * 4,
-            *[load.bot_activity] * 2,
-            load.bot_rename,
-            *(manager.work for manager in managers),
-        ),
-    ):
+    async with AsyncExitStack() as stack:
+        for telegram_id in ("7001", "7002"):
+            added = await members.add(
+                telegram_id=telegram_id, name="manager", primary_role="developer", status="active"
+            )
+            client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+            manager = Manager(load, panels, client, key=str(added.id), telegram_id=telegram_id)
+            await manager.sign_in()
+            managers.append(manager)
+        stream = await stack.enter_async_context(participation.recorder())
+        works = [*[load.bot_search] * 4, *[load.bot_activity] * 2, load.bot_rename]
+        works.extend(manager.work for manager in managers)
+        await stack.enter_async_context(load.running(*works))
         recording = asyncio.create_task(record_events(stream, load))
         while len(load.done) < 6:
             await asyncio.sleep(0.01)
@@ -188,8 +190,6 @@ async def run_load(panels: list[Panel], standby: PostgresServer) -> None:
         await load.measure("running")
         recording.cancel()
     await asyncio.gather(recording, return_exceptions=True)
-    for manager in managers:
-        await manager.close()
     [(events,)] = await engine.fetch("SELECT count(*) FROM member_participation")
     assert events == load.done["bot: events"]
     print(load.describe())  # noqa: T201
