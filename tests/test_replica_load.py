@@ -25,6 +25,8 @@ from tests.servers import PostgresServer
 
 ROUNDS = 2
 """The number of times that the standby is stopped, and killed, and started again."""
+MEMBERS = "admin/api/tables/community_members/"
+"""The members in the API of the panel."""
 CALLS_PER_STATE = 3
 """The calls of each kind that must succeed before the state of the standby changes."""
 
@@ -125,13 +127,13 @@ class Manager:
 
     async def work(self) -> None:
         """Look at pages, and change a name, which the next worker's list shows at once."""
-        for path in ("admin/api/tables/community_members/", "people/", "insights/"):
+        for path in (MEMBERS, "people/", "insights/"):
             await self._get(path)
         name = f"Manager {self._telegram_id} {next(self._number)}"
-        row = f"admin/api/tables/community_members/{self._key}/"
+        row = f"{MEMBERS}{self._key}/"
         answer = await self._client.patch(next(self._urls) + row, json={"name": name})
         assert answer.status_code == 200, answer.text
-        listed = await self._get("admin/api/tables/community_members/", telegram_id=self._telegram_id)
+        listed = await self._get(MEMBERS, telegram_id=self._telegram_id)
         assert [found["name"] for found in listed.json()["rows"]] == [name]
         self._load.done["panel: change seen at once on the other worker"] += 1
 

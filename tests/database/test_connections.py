@@ -267,15 +267,16 @@ async def test_a_task_that_began_before_connect_keeps_its_first_database(
             await insert(number)
             turns.task_done()
 
-    worker = asyncio.create_task(work())
-    for number in (1, 2):
-        async with connect(scratch_url):
-            turns.put_nowait(number)
-            await turns.join()
-    async with connect(database):
-        turns.put_nowait(3)
-        with pytest.raises(NotConnected, match="closed"):
-            await worker
+    with pytest.RaisesGroup(pytest.RaisesExc(NotConnected, match="closed")):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            for number in (1, 2):
+                async with connect(scratch_url):
+                    turns.put_nowait(number)
+                    await turns.join()
+            async with connect(database):
+                turns.put_nowait(3)
+                await turns.join()
     assert await committed_numbers(scratch_url) == [1, 2]
 
 

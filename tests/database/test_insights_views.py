@@ -87,8 +87,9 @@ async def test_the_type_of_a_column_is_changed_between_the_scripts_of_the_views(
 
 
 async def test_a_reader_reads_every_view(directory: asyncpg.Pool, directory_url: str) -> None:
-    await rows.member(directory, member_id="#1", status="active")
-    await rows.member(directory, member_id="#2", status="active", invited_by="#1")
+    joined = {"status": "active", "created_at": noon(today() - timedelta(days=41))}
+    await rows.member(directory, member_id="#1", **joined)
+    await rows.member(directory, member_id="#2", invited_by="#1", **joined)
     await rows.invitation(directory, created_by="#1")
     for member_id in ("#1", "#2"):
         await speak(directory, member_id, *(today() - timedelta(days=days) for days in (1, 40, 41)))
