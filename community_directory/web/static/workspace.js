@@ -147,6 +147,16 @@
     }
   });
 
+  // A row of links that scrolls sideways shows the present one.
+  function showPresent() {
+    for (const link of document.querySelectorAll(".segments [aria-current], .tabs [aria-current]")) {
+      const row = link.closest("ul");
+      row.scrollLeft = link.getBoundingClientRect().left - row.firstElementChild.getBoundingClientRect().left - 40;
+    }
+  }
+  addEventListener("DOMContentLoaded", showPresent);
+  addEventListener("htmx:afterSettle", showPresent);
+
   // What a page says after it was loaded without a reload is read aloud.
   function announce(text) {
     const announcer = document.getElementById("announcer");
