@@ -115,7 +115,9 @@ class InsightsPage:
             shared["period_query"] = f"?{urlencode(period.query)}"
         with replanned():
             variables = await self.build(visit, period)
-        return PageContent(f"insights_{self.name}.html", {**shared, "period": period, **variables})
+        status = 422 if visit.problem else 200
+        variables = {**shared, "period": period, **variables}
+        return PageContent(f"insights_{self.name}.html", variables, status)
 
     def _make_csv_builder(self, name: str) -> Callable[[Visit], Awaitable[Response]]:
         async def build(visit: Visit) -> Response:

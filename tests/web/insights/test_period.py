@@ -1,16 +1,18 @@
 """The choice of a period: days that can't be shown, and where a choice is kept."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from html import unescape
 
 import asyncpg
 import httpx
 import pytest
+from playwright.async_api import Page, expect
 
 from community_directory.calendar import MAX_SPAN_DAYS, today
 from community_directory.language import find_translation
 from community_directory.web.insights.layout import PAGE_LABELS, find_page_path
-from tests.tables.rows import member
+from tests.tables.rows import invitation, member
 
 PATH = "/insights/"
 
@@ -73,3 +75,46 @@ async def test_every_page_leads_to_the_others_with_the_chosen_period(
     for other in PAGE_LABELS:
         assert f'href="{find_page_path(other)}?period=90"' in page
     assert page.count('href="/insights/?period=90"') == 2  # the tab, and the charts' own link
+
+
+@pytest.mark.browser
+async def test_a_phone_shows_the_first_figure_and_where_one_is(
+    page: Page, directory: asyncpg.Pool
+) -> None:
+    await member(directory, status="active")
+    await page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("overview", "growth", "rooms", "network"):
+        await page.goto(f"{find_page_path(name)}?period=all")
+        await expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=0.9)
+        await expect(page.get_by_role("link", name="All", exact=True)).to_be_in_viewport()
+        top = await page.locator(".figures dd, section.card h2").first.evaluate(
+            "element => element.getBoundingClientRect().top"
+        )
+        assert top < 500, name
+
+
+@pytest.mark.browser
+async def test_days_are_chosen_in_the_form(page: Page, directory: asyncpg.Pool) -> None:
+    await page.goto(PATH)
+    await page.get_by_text("Choose days").click()
+    await page.get_by_label("From", exact=True).fill(ago(5).isoformat())
+    await page.get_by_label("to", exact=True).fill(ago(9).isoformat())
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The first day can’t be after the last")
+    await page.get_by_label("to", exact=True).fill(ago(3).isoformat())
+    await page.get_by_role("button", name="Show").click()
+    await expect(page).to_have_url(re.compile(rf"\?from={ago(5)}&to={ago(3)}$"))
+    await expect(page.locator(".figures dd").first).to_be_visible()
+
+
+@pytest.mark.browser
+async def test_a_phone_shows_what_is_listed_before_the_forms(
+    page: Page, directory: asyncpg.Pool
+) -> None:
+    ana = (await member(directory, status="active"))["member_id"]
+    await invitation(directory, created_by=ana, created_at=datetime.combine(ago(3), time(), UTC))
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.goto("/people/?status=member")
+    await expect(page.locator("#chips").get_by_text("1 person")).to_be_in_viewport()
+    await page.goto(f"/invitations/?show=all&created_from={ago(4)}")
+    await expect(page.locator("table.rows tbody th").first).to_be_in_viewport()
