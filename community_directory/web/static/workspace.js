@@ -148,14 +148,11 @@
   });
 
   // A row of links that scrolls sideways shows the present one.
-  function showPresent() {
-    for (const link of document.querySelectorAll(".segments [aria-current], .tabs [aria-current]")) {
-      const row = link.closest("ul");
-      row.scrollLeft = link.getBoundingClientRect().left - row.firstElementChild.getBoundingClientRect().left - 40;
-    }
-  }
-  addEventListener("DOMContentLoaded", showPresent);
-  addEventListener("htmx:afterSettle", showPresent);
+  for (const loaded of ["DOMContentLoaded", "htmx:afterSettle"])
+    addEventListener(loaded, () => {
+      for (const link of document.querySelectorAll(".tabs [aria-current], .segments [aria-current]"))
+        link.closest("ul").scrollLeft = link.offsetLeft - 60;
+    });
 
   // What a page says after it was loaded without a reload is read aloud.
   function announce(text) {

@@ -280,11 +280,11 @@ async def test_people_are_called_as_on_the_other_pages(
     assert "Contact</span>" in page
     assert "Not member" not in page
     assert "compared with" not in page  # nothing is
-    in_spanish = {"headers": {"Accept-Language": "es"}}
+    client.headers["Accept-Language"] = "es"
     for path in (PATH, "/people/", "/people/1/"):
-        page = (await client.get(path, **in_spanish)).text
+        page = (await client.get(path)).text
         assert "<bdi>gestión de comunidades</bdi>" in page, path
-    assert "<bdi>falconer</bdi>" in (await client.get(PATH, **in_spanish)).text
+    assert "<bdi>falconer</bdi>" in (await client.get(PATH)).text
 
 
 # Groups
