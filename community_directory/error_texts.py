@@ -145,7 +145,7 @@ LEFT_OUT_TEXTS = {
 """Why an act on many members leaves one of them out, by `LeftOutCode`."""
 
 WORDS = {
-    "not_member": gettext_noop("not member"),
+    "not_member": gettext_noop("contact"),
     "pending": gettext_noop("pending"),
     "active": gettext_noop("active"),
     "suspended": gettext_noop("suspended"),

@@ -27,7 +27,7 @@ from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
 from community_directory.calendar import load_zone
-from community_directory.error_texts import WORDS, find_error_text
+from community_directory.error_texts import WORDS, find_error_text, gettext_noop
 from community_directory.errors import DirectoryError, sanitize_for_message
 
 DOMAIN = "community_directory"
@@ -38,6 +38,16 @@ DEFAULT_LOCALES = {"en": "en", "es": "es_419"}
 """The languages, and the locale of each for numbers and dates if no country is known."""
 LANGUAGES = tuple(DEFAULT_LOCALES)
 """The languages; people who speak none of them read the first one."""
+DEFAULT_ROLES = (
+    gettext_noop("developer"),
+    gettext_noop("designer"),
+    gettext_noop("community manager"),
+    gettext_noop("founder"),
+    gettext_noop("writer"),
+    gettext_noop("student"),
+)
+"""The roles that are suggested until the community has enough of its own; stored in English."""
+MIN_PERCENT = 0.01
 LANGUAGE_CODE_PATTERN = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 
 
@@ -97,12 +107,17 @@ class Translation:
         return str(format_compact_decimal(number, fraction_digits=1, locale=self.locale))
 
     def format_percent(self, share: float) -> str:
-        """Return a share from 0 to 1 as whole percent."""
-        return str(format_percent(share, locale=self.locale))
+        """Return a share from 0 to 1 as whole percent; little more than nothing is "<1%"."""
+        if 0 < share < MIN_PERCENT / 2:
+            return f"<{self._format_whole_percent(MIN_PERCENT)}"
+        return self._format_whole_percent(share)
 
     def format_signed_percent(self, change: float) -> str:
         """Return a change such as 0.25 with its sign, as "+25%"."""
-        return f"{'+' if change > 0 else ''}{self.format_percent(change)}"
+        return f"{'+' if change > 0 else ''}{self._format_whole_percent(change)}"
+
+    def _format_whole_percent(self, share: float) -> str:
+        return str(format_percent(share, locale=self.locale))
 
     def format_date(self, day: date) -> str:
         """Return a day, such as "November 29, 2026"."""
@@ -183,6 +198,14 @@ class Translation:
         """Return the name of a country in this language; an unknown one stays as it is."""
         code = _territory_codes().get(_fold(country))
         return country if code is None else str(self.locale.territories[code])
+
+    def role(self, role: str) -> str:
+        """Return a role in this language; one of the community's own stays as it is.
+
+        "community_manager" and "community manager" are the same role.
+        """
+        name = role.replace("_", " ")
+        return self.gettext(name) if name in DEFAULT_ROLES else name
 
     def _fill(self, text: str, values: dict[str, object]) -> str:
         """Return a text with the values in the places of their names in braces."""

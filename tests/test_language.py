@@ -25,6 +25,7 @@ from community_directory.errors import (
 )
 from community_directory.language import (
     DEFAULT_LOCALES,
+    DEFAULT_ROLES,
     DOMAIN,
     LOCALE_PATH,
     Translation,
@@ -143,7 +144,7 @@ def test_an_error_is_told_in_each_language_with_its_data(error: UserError, langu
 def test_data_of_an_error_is_shown_as_people_write_it() -> None:
     spanish = find_translation("es")
     refused = errors.StatusChangeRefused("#12", "banned", "not_member")
-    assert "de «expulsado» a «sin membresía»" in spanish.error(refused)
+    assert "de «expulsado» a «contacto»" in spanish.error(refused)
     assert "«rol»" in spanish.error(errors.text_too_long("primary_role", 60, 50))
     assert "29 de noviembre de 2026, 18:30 UTC" in spanish.error(errors.EventArchived(MOMENT))
     hostile = spanish.error(errors.MemberNotFound("<b>*{name}\u202e" * 40))
@@ -258,3 +259,19 @@ def test_a_number_chooses_singular_or_plural() -> None:
 def test_a_country_is_known_by_its_names(typed: str, stored: str | None, shown: str) -> None:
     assert find_country(typed) == stored
     assert find_translation("es").country(stored or typed) == shown
+
+
+def test_a_share_that_is_not_nothing_is_not_0_percent() -> None:
+    english = find_translation("en")
+    shares = (0, 0.0001, 0.0049, 0.006, 0.5, 1)
+    shown = [english.format_percent(share) for share in shares]
+    assert shown == ["0%", "<1%", "<1%", "1%", "50%", "100%"]
+    assert english.format_signed_percent(0.001) == "+0%"
+
+
+def test_the_roles_that_the_bot_suggests_are_translated() -> None:
+    spanish = find_translation("es")
+    for role in DEFAULT_ROLES:
+        assert spanish.role(role) != role
+        assert spanish.role(role.replace(" ", "_")) == spanish.role(role)
+    assert spanish.role("bee_keeper") == "bee keeper"

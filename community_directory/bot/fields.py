@@ -8,7 +8,7 @@ from aiogram.types import User
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
-from community_directory.language import Translation, find_country
+from community_directory.language import DEFAULT_ROLES, Translation, find_country
 from community_directory.queries.identifiers import (
     normalize_github_username,
     normalize_name,
@@ -20,15 +20,6 @@ from community_directory.tables import CommunityMember
 MAX_SUGGESTIONS = 8
 SUGGESTIONS_SECONDS = 3600
 """The time after which the common roles and countries are counted again."""
-DEFAULT_ROLES = (
-    gettext_noop("developer"),
-    gettext_noop("designer"),
-    gettext_noop("community manager"),
-    gettext_noop("founder"),
-    gettext_noop("writer"),
-    gettext_noop("student"),
-)
-"""The roles that are suggested until the community has enough of its own; stored in English."""
 DEFAULT_COUNTRIES = ("Mexico", "Argentina", "Colombia", "Spain", "United States", "Brazil")
 
 
@@ -123,8 +114,8 @@ def show_value(field: str, value: str | None, translation: Translation) -> str:
     """Return a value as people read it; a missing one is a dash."""
     if not value:
         return "—"
-    if field == "primary_role" and value in DEFAULT_ROLES:
-        return translation.gettext(value)
+    if field == "primary_role":
+        return translation.role(value)
     return translation.country(value) if field == "country" else value
 
 

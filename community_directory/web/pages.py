@@ -530,7 +530,7 @@ def _show_distance(translation: Translation, moment: datetime) -> str:
 
 
 def label(name: str) -> str:
-    """Return a role or another name from the data as words: "community_manager" has two."""
+    """Return a name from the data as words: "community_members" has two."""
     return name.replace("_", " ")
 
 
@@ -547,6 +547,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "month": _by_language(partial(Translation.format_month, with_year=True)),
     "number": _by_language(Translation.format_number),
     "percent": _by_language(Translation.format_percent),
+    "role": _by_language(Translation.role),
     "signed_percent": _by_language(Translation.format_signed_percent),
     "word": _by_language(Translation.word),
 }

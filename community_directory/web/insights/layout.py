@@ -14,8 +14,13 @@ from community_directory.database.pool import replanned
 from community_directory.error_texts import gettext_noop
 from community_directory.imports.csv_file import BYTE_ORDER_MARK, format_rows
 from community_directory.web.health import health_label
-from community_directory.web.insights.period import PERIOD_LABELS, Period, read_period
-from community_directory.web.pages import PageContent, Pages, Visit
+from community_directory.web.insights.period import (
+    PERIOD_LABELS,
+    Period,
+    find_yesterday,
+    read_period,
+)
+from community_directory.web.pages import FormRefused, PageContent, Pages, Visit
 
 INSIGHTS_PATH = "/insights/"
 """The path of the first page; those of the others begin with it."""
@@ -86,24 +91,33 @@ class InsightsPage:
         ]
 
     async def _build_page(self, visit: Visit) -> PageContent:
-        period = await read_period(visit, self.default_period)
         shared = {
             "page_name": self.name,
             "page_labels": PAGE_LABELS,
             "page_path": find_page_path,
-            "period": period,
+            "period": None,
             "period_labels": PERIOD_LABELS,
-            # Each page has a default of its own, so only a period of the address is kept.
-            "period_query": f"?{urlencode(period.query)}" if _asks_for_period(visit) else "",
+            "period_query": "",
+            "yesterday": find_yesterday(),
             "kept": _list_kept_parameters(visit),
             "query": lambda **changes: make_query(visit, **changes),
             "to_people": to_people,
             "zone": load_zone(None).key,
             "health": await health_label(visit),
         }
+        try:
+            period = await read_period(visit, self.default_period)
+        except FormRefused as error:
+            visit.problem = visit.explain(error)
+            return PageContent("insights_layout.html", shared, 422)
+        # Each page has a default of its own, so only a period of the address is kept.
+        if _asks_for_period(visit):
+            shared["period_query"] = f"?{urlencode(period.query)}"
         with replanned():
             variables = await self.build(visit, period)
-        return PageContent(f"insights_{self.name}.html", {**shared, **variables})
+        status = 422 if visit.problem else 200
+        variables = {**shared, "period": period, **variables}
+        return PageContent(f"insights_{self.name}.html", variables, status)
 
     def _make_csv_builder(self, name: str) -> Callable[[Visit], Awaitable[Response]]:
         async def build(visit: Visit) -> Response:

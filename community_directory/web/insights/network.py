@@ -8,7 +8,15 @@ from datetime import date
 from urllib.parse import urlencode
 
 from community_directory.error_texts import gettext_noop
-from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.errors import (
+    AmbiguousMember,
+    InvalidInput,
+    MemberNotFound,
+    sanitize_for_message,
+)
+from community_directory.queries import members
+from community_directory.queries.members import Member
+from community_directory.queries.values import MEMBER_NUMBER_PATTERN
 from community_directory.web.insights.layout import (
     PERIOD_PARAMETERS,
     ChartTable,
@@ -31,7 +39,8 @@ from community_directory.web.insights.network_links import (
     load_network,
 )
 from community_directory.web.insights.period import ALL, Period
-from community_directory.web.pages import Visit, clean_name, label
+from community_directory.web.pages import Visit, clean_name
+from community_directory.web.typed_members import find_member
 
 KIND_LABELS = {
     INVITATIONS: gettext_noop("Invitations"),
@@ -98,26 +107,37 @@ class Stroke:
 
 async def build(visit: Visit, period: Period) -> Mapping[str, object]:
     """Return the variables of the page."""
-    query = _read_query(visit, period)
-    found = await _load(visit, query)
+    matches: list[Member] = []
+    try:
+        query = _read_query(visit, period, await _find_around(visit))
+        found = await _load(visit, query)
+    except (AmbiguousMember, MemberNotFound) as error:
+        visit.problem = visit.explain(error)
+        if isinstance(error, AmbiguousMember):
+            matches = [await members.get(number) for number in error.member_ids]
+        query = _read_query(visit, period)
+        found = await _load(visit, query)
     names = [*(name for name in GROUP_SQL if not visit.query.get(name))]
     is_relationships = query.kind == RELATIONSHIPS
     nodes, links = _draw(visit, query, found)
-    start = _find_start(found)
+    start = next((node for node in nodes if node.key == _find_start(found)), None)
     return {
         "kind": query.kind,
         "kinds": KIND_LABELS,
         "types": await list_types() if is_relationships else [],
         "type": query.type,
         "around": query.around,
-        "start": next((node for node in nodes if node.key == start), None),
+        "typed": visit.query.get("around", ""),
+        "start": start,
+        "matches": matches,
+        "walk_from": _make_walk_addresses(visit),
         "steps": str(query.steps),
         "all_steps": STEPS,
         "groups": found if isinstance(found, Groups) else None,
         "people": found if isinstance(found, People) else None,
         "by": _read_grouping(visit),
         "groupings": {name: GROUP_LABELS[name] for name in names},
-        "chips": _list_chips(visit),
+        "chips": _list_chips(visit, start),
         "kept_here": _list_kept(visit),
         "nodes": nodes,
         "strokes": _draw_links(nodes, links),
@@ -134,7 +154,7 @@ async def build(visit: Visit, period: Period) -> Mapping[str, object]:
 
 async def load_nodes(visit: Visit, period: Period) -> ChartTable:
     """Return the people or groups of the picture as a table."""
-    found = await _load(visit, _read_query(visit, period))
+    found = await _load(visit, _read_query(visit, period, await _find_around(visit)))
     if isinstance(found, Groups):
         return ChartTable(
             [_read_grouping(visit), "people", "links_inside", "links_across"],
@@ -158,22 +178,35 @@ async def load_nodes(visit: Visit, period: Period) -> ChartTable:
 
 async def load_links(visit: Visit, period: Period) -> ChartTable:
     """Return the links of the picture as a table."""
-    found = await _load(visit, _read_query(visit, period))
+    found = await _load(visit, _read_query(visit, period, await _find_around(visit)))
     return ChartTable(
         ["source", "target", "types", "links"],
         [(link.source, link.target, " ".join(link.types), link.count) for link in found.links],
     )
 
 
-def _read_query(visit: Visit, period: Period) -> NetworkQuery:
-    """Return what the address asks for.
+async def _find_around(visit: Visit) -> str | None:
+    """Return the number of the person from whom to walk, whom the address can name.
+
+    Raises:
+        MemberNotFound: Nobody has the name or account.
+        AmbiguousMember: Several members have it.
+        InvalidInput: The text is too long.
+    """
+    text = visit.query.get("around", "").strip()
+    if not text or MEMBER_NUMBER_PATTERN.fullmatch(text):
+        return text or None
+    return (await find_member(text)).member_id
+
+
+def _read_query(visit: Visit, period: Period, around: str | None = None) -> NetworkQuery:
+    """Return what the address asks for, around a person or around nobody.
 
     Raises:
         InvalidInput: There is no such choice.
     """
     asked = visit.query
     kind = _check_choice("show", asked.get("show") or INVITATIONS, KIND_LABELS)
-    around = asked.get("around") or None
     filters = {name: asked[name] for name in GROUP_SQL if asked.get(name)} if not around else {}
     if year := filters.pop("year", None):
         if not (year.isascii() and year.isdigit() and MIN_YEAR <= int(year[:5]) <= MAX_YEAR):
@@ -242,10 +275,6 @@ def _find_start(found: People | Groups) -> str | None:
     return found.start if isinstance(found, People) else None
 
 
-def _number(text: str) -> str:
-    return f"#{text.removeprefix('#')}"
-
-
 def _order_roots(
     query: NetworkQuery, keys: Sequence[str], ends: Sequence[tuple[str, str]]
 ) -> Sequence[str]:
@@ -306,7 +335,7 @@ def _draw_groups(visit: Visit, found: Groups, points: Mapping[str, tuple[int, in
                     name=name,
                     number=group.people,
                 ),
-                path=_make_query(visit, by=None, **{by: group.value}),
+                path=_make_query(visit, by=None, around=None, **{by: group.value}),
                 people=to_people(**filters),
             )
         )
@@ -343,19 +372,22 @@ def _draw_links(nodes: Sequence[Node], links: Sequence[Link]) -> list[Stroke]:
 def _value_shower(visit: Visit, by: str) -> Callable[[str], str]:
     """Return the function that shows a value of a grouping in the visitor's language."""
     words = visit.translation
-    return {"role": label, "country": words.country, "tier": words.word}.get(by, str)
+    return {"role": words.role, "country": words.country, "tier": words.word}.get(by, str)
 
 
-def _list_chips(visit: Visit) -> list[tuple[str, str]]:
+def _list_chips(visit: Visit, start: Node | None) -> list[tuple[str, str]]:
     """Return the groups, or the person, to which the address is limited.
 
     Each has a text and the query without it.
     """
-    if around := visit.query.get("around"):
-        text = visit.gettext("Around {member_id}", member_id=_number(around))
+    if start is not None:
+        text = visit.gettext("Around {name}", name=start.name)
         return [(text, _make_query(visit, around=None, steps=None))]
     return [
-        (_value_shower(visit, name)(visit.query[name]), _make_query(visit, **{name: None}))
+        (
+            _value_shower(visit, name)(visit.query[name]),
+            _make_query(visit, around=None, **{name: None}),
+        )
         for name in GROUP_SQL
         if visit.query.get(name)
     ]

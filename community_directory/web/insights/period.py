@@ -6,12 +6,12 @@ A day is rolled up in the night after it, so today is in no period.
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from community_directory.calendar import MAX_SPAN_DAYS, count_days, days_between, load_zone, today
+from community_directory.calendar import MAX_SPAN_DAYS, days_between, load_zone, today
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
-from community_directory.errors import InvalidInput
+from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.filter_values import DayPeriod, parse_day
-from community_directory.web.pages import Visit
+from community_directory.web.pages import FormRefused, Visit
 
 PERIOD_DAYS = {"7": 7, "28": 28, "90": 90}
 YEAR, ALL, CUSTOM = "12m", "all", "custom"
@@ -95,29 +95,70 @@ def choose_periods(period: Period) -> tuple[Period, Period]:
 async def read_period(visit: Visit, default: str = "28") -> Period:
     """Return the period that the address of a page asks for.
 
+    Without `to`, the last day is yesterday; without `from`, the first one is the first day of which
+    anything is known.
+
     Args:
         visit: The visit, whose address has `period`, or `from` and `to`.
         default: The period of an address without one.
 
     Raises:
-        InvalidInput: There is no such period, a day can't be read, or the first day is after the
-            last one.
+        FormRefused: There is no such period, a day can't be read or has not been counted yet, the
+            first day is after the last one, or there are too many days.
     """
-    yesterday = today() - timedelta(days=1)
-    first, last = visit.query.get("from"), visit.query.get("to")
-    if first or last:
-        until = min(parse_day("to", last) or yesterday, yesterday)
-        since = parse_day("from", first) or until
-        count_days(since, until)
-        return Period(CUSTOM, since, until)
-    name = visit.query.get("period") or default
+    if visit.query.get("from") or visit.query.get("to"):
+        return await _read_days(visit)
+    period = await _find_period(visit.query.get("period") or default)
+    if period is None:
+        raise FormRefused(visit.gettext("There is no such period. Choose one of these."))
+    return period
+
+
+async def _find_period(name: str) -> Period | None:
+    yesterday = find_yesterday()
     if name in PERIOD_DAYS:
         return Period(name, yesterday - timedelta(days=PERIOD_DAYS[name] - 1), yesterday)
     if name == YEAR:
         return Period(name, _a_year_before(yesterday) + timedelta(days=1), yesterday)
     if name == ALL:
         return Period(name, min(await _find_first_day() or yesterday, yesterday), yesterday)
-    raise InvalidInput("There is no such period.", field="period")
+    return None
+
+
+async def _read_days(visit: Visit) -> Period:
+    """Return the period between two days of the address; either of them can be missing."""
+    yesterday = find_yesterday()
+    first, last = _read_day(visit, "from"), _read_day(visit, "to")
+    until = min(last or yesterday, yesterday)
+    since = first or min(await _find_first_day() or until, until)
+    if since > yesterday:
+        raise FormRefused(
+            visit.gettext(
+                "A day is counted in the night after it. Choose days up to {yesterday}.",
+                yesterday=yesterday,
+            )
+        )
+    if since > until:
+        raise FormRefused(visit.gettext("The first day can’t be after the last one."))
+    if (until - since).days >= MAX_SPAN_DAYS:
+        raise FormRefused(visit.gettext("Choose at most {limit} days.", limit=MAX_SPAN_DAYS))
+    return Period(CUSTOM, since, until)
+
+
+def _read_day(visit: Visit, name: str) -> date | None:
+    text = visit.query.get(name)
+    try:
+        return parse_day(name, text)
+    except InvalidInput:
+        shown = sanitize_for_message(text)
+        raise FormRefused(
+            visit.gettext("{text} is no day. Write it as 2026-11-01.", text=shown)
+        ) from None
+
+
+def find_yesterday() -> date:
+    """Return the last day that has been counted."""
+    return today() - timedelta(days=1)
 
 
 def _a_year_before(day: date) -> date:

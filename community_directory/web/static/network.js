@@ -5,10 +5,14 @@
   network.dataset.ready = "";
   const pane = network.querySelector(".pane"), svg = pane.querySelector("svg");
   const box = svg.viewBox.baseVal, chosen = network.querySelector(".chosen");
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `12px ${getComputedStyle(network).fontFamily}`;
+  const measure = (text) => pen.measureText(text.textContent).width;
   // Those with most links are drawn last, above the others.
   const nodes = [...svg.querySelectorAll("a")].reverse().map((element) => {
     const { e: x, f: y } = element.transform.baseVal[0].matrix;
-    return { element, x, y, radius: parseFloat(element.style.getPropertyValue("--r")) };
+    const text = element.querySelector("text");
+    return { element, x, y, radius: parseFloat(element.style.getPropertyValue("--r")), width: measure(text) };
   });
   // All links of one width are one path: a browser draws few paths faster than many lines.
   const paths = [...svg.querySelectorAll("[data-ends]")].map((element) => ({
@@ -21,7 +25,8 @@
   const links = paths.flatMap((path) => path.links);
   const near = { element: svg.querySelector("path.near"), links: [] };
   const names = nodes.filter(({ element }) => element.classList.contains("named")).length;
-  let zoom = 1;
+  const first = nodes.filter(({ element }) => element.classList.contains("here"));
+  let zoom = 1, limit = names, dot = 1;
 
   // All sizes are in pixels of the screen, however large the picture is.
   function scale(factor, x = pane.clientWidth / 2, y = pane.clientHeight / 2) {
@@ -33,13 +38,26 @@
     const shown = Math.min(svg.clientWidth / box.width, svg.clientHeight / box.height);
     network.style.setProperty("--px", 1 / shown);
     // A larger picture has room for more names.
-    const room = Math.max(6, names * (svg.clientWidth / box.width) ** 2);
-    nodes.forEach(({ element }, rank) => element.classList.toggle("named", rank < room));
+    dot = parseFloat(getComputedStyle(network).getPropertyValue("--dot"));
+    limit = Math.max(6, names * (svg.clientWidth / box.width) ** 2);
+    showNames();
+  }
+  // Names that would cover another one are left out: those with most links come first.
+  function showNames() {
+    const px = parseFloat(network.style.getPropertyValue("--px")) || 1, shown = [];
+    for (const node of new Set([...first, ...nodes])) {
+      const { element, x, radius, width } = node, y = node.y + radius * dot * px;
+      const isFree = shown.length < limit && !shown.some((other) =>
+        Math.abs(other.x - x) < ((other.width + width) / 2 + 4) * px && Math.abs(other.y - y) < 16 * px);
+      element.classList.toggle("named", isFree);
+      if (isFree) shown.push({ x, y, width });
+    }
   }
 
   function draw() {
     for (const { element, x, y } of nodes) element.transform.baseVal[0].setTranslate(x, y);
     for (const { element, links } of [...paths, near]) element.setAttribute("d", links.map(trace).join(""));
+    showNames();
   }
   function trace({ source, target }) {
     return `M${source.x.toFixed(1)} ${source.y.toFixed(1)}L${target.x.toFixed(1)} ${target.y.toFixed(1)}`;

@@ -147,6 +147,13 @@
     }
   });
 
+  // A row of links that scrolls sideways shows the present one.
+  for (const loaded of ["DOMContentLoaded", "htmx:afterSettle"])
+    addEventListener(loaded, () => {
+      for (const link of document.querySelectorAll(".tabs [aria-current], .segments [aria-current]"))
+        link.closest("ul").scrollLeft = link.offsetLeft - 60;
+    });
+
   // What a page says after it was loaded without a reload is read aloud.
   function announce(text) {
     const announcer = document.getElementById("announcer");

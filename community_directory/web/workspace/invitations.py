@@ -20,6 +20,7 @@ from community_directory.queries.members import Member
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import FormRefused, PageContent, Pages, Visit, clean_name
+from community_directory.web.typed_members import find_member
 from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.invitation_batches import (
     MAX_USERNAMES,
@@ -41,7 +42,6 @@ from community_directory.web.workspace.invitation_lists import (
     list_inviters,
 )
 from community_directory.web.workspace.people_chips import describe_days
-from community_directory.web.workspace.typed_members import find_member
 
 PATH = "/invitations/"
 MAX_CHANGED = 100

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import UserError
 from community_directory.queries.filter_values import MONTH, parse_day, parse_period
-from community_directory.web.pages import Visit, label
+from community_directory.web.pages import Visit
 from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.people_address import PeopleAddress
 
@@ -183,7 +183,7 @@ def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR091
         case "q":
             return gettext("“{text}”", text=value)
         case "role":
-            return label(value)
+            return visit.translation.role(value)
         case "tier":
             return visit.translation.word(value)
         case "country":

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from community_directory.database import Statement, engine
 from community_directory.queries.audit import Change
 from community_directory.queries.invitation_rows import effective_status_sql
-from community_directory.web.pages import Visit, clean_name, label
+from community_directory.web.pages import Visit, clean_name
 from community_directory.web.workspace.story_texts import (
     CHANGED_THINGS,
     COMMAND_PREFIX,
@@ -151,7 +151,7 @@ class Names:
         if field == "country":
             shown = self._visit.translation.country(shown)
         if field == "primary_role":
-            shown = label(shown)
+            shown = self._visit.translation.role(shown)
         return Markup("<bdi>{}</bdi>").format(shown)
 
     def show_things(self, fields: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from community_directory.queries.values import (
 )
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import PageContent, Pages, Role, Visit
+from community_directory.web.typed_members import find_member, find_members
 from community_directory.web.workspace.act_forms import (
     BAN_TEXTS,
     MAX_WITHOUT_COUNT,
@@ -30,7 +31,6 @@ from community_directory.web.workspace.act_forms import (
 )
 from community_directory.web.workspace.person_forms import path_number
 from community_directory.web.workspace.tree_rows import Drawing, Node, draw, list_inviters
-from community_directory.web.workspace.typed_members import find_member, find_members
 
 PATH = "/tree/"
 SHOWN_NAMES = 8

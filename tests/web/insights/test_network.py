@@ -125,7 +125,7 @@ async def test_only_those_who_are_present_are_drawn(
     for kind in ("relationships", "invitations"):
         assert await links_of(client, f"show={kind}") == {"#2 #4"}
         assert await people_of(client, f"show={kind}&around=2&steps=3") == {"2", "4"}
-        assert (await client.get(f"{PATH}?show={kind}&around=3")).status_code == 404
+        assert (await client.get(f"{PATH}?show={kind}&around=3")).status_code == 422
 
 
 async def test_the_type_and_the_period_choose_relationships(
@@ -239,7 +239,7 @@ async def test_a_person_without_links_is_drawn_alone(
 @pytest.mark.parametrize(
     "query",
     [
-        *("show=all", "steps=4", "by=name", "year=20x6", "year=9999", "around=999", "around=ana"),
+        *("show=all", "steps=4", "by=name", "year=20x6", "year=9999"),
         *("show=relationships&type=FRIEND", "show=relationships&type=%00"),
     ],
 )
@@ -249,6 +249,42 @@ async def test_an_address_that_asks_for_nothing_known_says_so(
     response = await client.get(f"{PATH}?{query}")
     heading = {400: "The address has a mistake", 404: "There is no such page"}
     assert heading[response.status_code] in response.text
+
+
+async def test_a_walk_begins_with_a_name_or_an_account_and_a_miss_is_told_on_the_page(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await person(directory, 1, name="Maya Cohen", telegram_username="maya")
+    await person(directory, 2, name="Maya Brooks", invited_by="#1")
+    await person(directory, 3, name="Ana", invited_by="#2")
+    for text in ("Maya Cohen", "cohen", "@maya", "%231", "1"):
+        page = (await client.get(f"{PATH}?around={text}&steps=1")).text
+        assert "<bdi>Around Maya Cohen</bdi>" in page
+        assert await people_of(client, f"around={text}&steps=1") == {"1", "2"}
+    for text, sentence in (("zoe", "There is no member zoe."), ("may", "Several members match")):
+        response = await client.get(f"{PATH}?around={text}&period=all")
+        assert response.status_code == 422
+        assert sentence in response.text
+        assert f'name="around" value="{text}"' in response.text
+        assert response.text.count("data-people=") == 3  # everybody
+    assert f'href="{PATH}?around=2&period=all"><bdi>Maya Brooks</bdi> #2' in unescape(response.text)
+    assert (await client.get(f"{PATH}links.csv?around=zoe")).status_code == 404
+
+
+async def test_people_are_called_as_on_the_other_pages(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await person(directory, 1, primary_role="community_manager")
+    await person(directory, 2, invited_by="#1", status="not_member", primary_role="falconer")
+    page = (await client.get(PATH)).text
+    assert "Contact</span>" in page
+    assert "Not member" not in page
+    assert "compared with" not in page  # nothing is
+    client.headers["Accept-Language"] = "es"
+    for path in (PATH, "/people/", "/people/1/"):
+        page = (await client.get(path)).text
+        assert "<bdi>gestión de comunidades</bdi>" in page, path
+    assert "<bdi>falconer</bdi>" in (await client.get(PATH)).text
 
 
 # Groups
@@ -500,6 +536,40 @@ async def test_a_node_says_who_it_is_and_leads_on(picture: Page) -> None:
     await chosen.get_by_role("link", name="Walk from here").click()
     await expect(picture.get_by_role("heading", name="Ana")).to_be_visible()
     await expect(picture.locator(".network svg a.here")).to_have_text(re.compile("Ana"))
+
+
+# The names of the picture that cover each other.
+COVERED = """
+(() => {
+    const boxes = [...document.querySelectorAll(".network svg a.named text")]
+        .map(text => text.getBoundingClientRect());
+    return boxes.filter((one, at) => boxes.slice(at + 1).some(other =>
+        one.left < other.right && other.left < one.right
+        && one.top + 3 < other.bottom && other.top + 3 < one.bottom)).length;
+})()
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_the_shown_names_do_not_cover_each_other(
+    page: Page, directory: asyncpg.Pool, width: int
+) -> None:
+    await person(directory, 1, name="Maya Cohen")
+    for number in range(2, 150):
+        inviter = f"#{(number + 4) // 5}"
+        await person(directory, number, name=f"Somebody {number}", invited_by=inviter)
+    await page.emulate_media(reduced_motion="reduce")
+    await page.set_viewport_size({"width": width, "height": 844})
+    await page.goto(PATH)
+    await expect(page.locator(".network[data-ready]")).to_be_visible()
+    for _ in range(3):
+        assert await page.locator(".network svg a.named").count() >= 5
+        assert await page.evaluate(COVERED) == 0
+        await page.get_by_role("button", name="Zoom in").click()
+    hidden = page.locator(".network svg a:not(.named)").last
+    await hidden.locator("circle").dispatch_event("click")
+    await expect(hidden.locator("text")).to_be_visible()
 
 
 @pytest.mark.browser

@@ -226,7 +226,8 @@ def _faults_of(page: Page, address: str) -> list[str]:
 # Elements outside the window, except those in a part that scrolls and those that are cut.
 OUTSIDE = """
 [...document.querySelectorAll("main *")].filter(element => {
-    if (element.closest(".hidden, .scroll *, .tabs *, .person *, svg *, title")) return false;
+    if (element.closest(".hidden, .scroll *, :is(.tabs, .segments, .person, svg) *, title"))
+        return false;
     const box = element.getBoundingClientRect();
     return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
 }).map(element => element.outerHTML.slice(0, 200))
