@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-import asyncpg
-
 from community_directory.database import Parameters, Statement, engine
-from community_directory.queries import people
 from community_directory.queries.activity import select_periods
-from community_directory.queries.people import PeopleFilters, Person
+from community_directory.queries.people import PeopleFilters
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS, at_risk_sql
 from community_directory.queries.standing import ABSENT, MEMBER, is_no_contact_sql
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period, choose_periods
-from community_directory.web.insights.tiles import count_in_both
 from community_directory.web.pages import Visit
 
 MAX_ROWS = 12
 """The number of people in each list."""
+MAX_CSV_ROWS = 10_000
+"""The number of people in each CSV file."""
 
 ListName = Literal["at_risk", "never_spoke", "came_back"]
 LIST_NAMES: tuple[ListName, ...] = ("at_risk", "never_spoke", "came_back")
@@ -78,30 +76,48 @@ counted AS (
 shown AS (
     (
         SELECT 'at_risk' AS list, * FROM listed WHERE is_at_risk
-        ORDER BY before DESC, now, length(member_id), member_id LIMIT {MAX_ROWS}
+        ORDER BY before DESC, now, length(member_id), member_id LIMIT {{LIMIT}}
     )
     UNION ALL
     (
         SELECT 'came_back', * FROM listed WHERE is_back
-        ORDER BY now DESC, length(member_id), member_id LIMIT {MAX_ROWS}
+        ORDER BY now DESC, length(member_id), member_id LIMIT {{LIMIT}}
     )
 )
 SELECT list, member_id, name, last_active_at, invited_by,
     (SELECT name FROM community_members AS inviter WHERE inviter.member_id = member.invited_by),
-    now, before, counted.*
+    NULL AS joined_at, NULL AS status, now, before, counted.*
 FROM counted LEFT JOIN shown ON true LEFT JOIN community_members AS member USING (member_id)
 ORDER BY list, CASE WHEN list = 'at_risk' THEN before END DESC,
     CASE WHEN list = 'at_risk' THEN now ELSE -now END, length(member_id), member_id
 """
 
-COUNT_NEVER_SPOKE = Statement(f"""
-SELECT count(*) FILTER (WHERE joined_at >= :since) AS number,
-    count(*) FILTER (WHERE joined_at < :since) AS before
-FROM member_milestones JOIN community_members USING (member_id)
-WHERE joined_at >= :start AND joined_at < :end AND last_active_at IS NULL AND {MEMBER}
+LIST_NEVER_SPOKE = Statement(f"""
+WITH
+-- The members who joined in the period or in the one before, and of whom there is no event.
+newcomer AS MATERIALIZED (
+    SELECT member_id, joined_at FROM member_milestones JOIN community_members USING (member_id)
+    WHERE joined_at >= :start AND joined_at < :end AND last_active_at IS NULL AND {MEMBER}
+),
+-- Their numbers.
+counted AS (
+    SELECT count(*) FILTER (WHERE joined_at >= :since) AS never_spoke,
+        count(*) FILTER (WHERE joined_at < :since) AS never_spoke_before
+    FROM newcomer
+),
+-- The latest of the period.
+shown AS (
+    SELECT * FROM newcomer WHERE joined_at >= :since
+    ORDER BY joined_at DESC, length(member_id), member_id LIMIT :limit
+)
+SELECT member_id, name, last_active_at, invited_by,
+    (SELECT name FROM community_members AS inviter WHERE inviter.member_id = member.invited_by),
+    joined_at, status, counted.*
+FROM counted LEFT JOIN shown ON true LEFT JOIN community_members AS member USING (member_id)
+ORDER BY joined_at DESC, length(member_id), member_id
 """)
 FIND_DAYS = Statement("""
-SELECT member_id, joined_at,
+SELECT member_id,
     (
         SELECT min(highlight_date) FROM member_daily_highlights AS highlight
         WHERE highlight.member_id = found.member_id
@@ -112,7 +128,6 @@ SELECT member_id, joined_at,
         WHERE highlight.member_id = found.member_id AND highlight_date < :since
     ) AS last_day_before
 FROM unnest(:member_ids::text[]) AS found(member_id)
-LEFT JOIN member_milestones USING (member_id)
 """)
 
 
@@ -125,10 +140,14 @@ class ListedPerson:
     last_active_at: datetime | None
     invited_by: str | None
     inviter_name: str | None
+    joined_at: datetime | None = None
+    """When they became a member; only for those who never spoke."""
+    status: str | None = None
+    """Their status; only for those who never spoke."""
     days_now: int = 0
-    """The days of the period on which they were active; only for people at risk."""
+    """The days of the period on which they were active; not for those who never spoke."""
     days_before: int = 0
-    """The days of the period before on which they were active; only for people at risk."""
+    """The days of the period before on which they were active; not for those who never spoke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +155,26 @@ class PersonDays:
     """The days that say why somebody is in a list.
 
     Attributes:
-        joined_at: When they became a member; None for somebody who never did.
         first_active_day: The first day in the period on which they were active.
         last_day_before: The last day before the period on which they were active.
     """
 
-    joined_at: datetime | None
     first_active_day: date | None
     last_day_before: date | None
 
 
 @dataclass(frozen=True, slots=True)
 class PeopleList:
-    """The first people of a list, and how many there are, in the period and in the one before."""
+    """The first people of a list, and how many there are, in the period and in the one before.
+
+    The numbers of the people who never spoke have no period before if the period has all days.
+    """
 
     filters: PeopleFilters
-    filters_before: PeopleFilters
+    filters_before: PeopleFilters | None
     people: Sequence[ListedPerson]
     number: int
-    number_before: int
+    number_before: int | None
 
 
 def find_filters(name: ListName, period: Period) -> PeopleFilters:
@@ -166,54 +186,63 @@ def find_filters(name: ListName, period: Period) -> PeopleFilters:
     return {"status": status, "activity": name, "since": since, "until": until}
 
 
-async def load_lists(period: Period) -> dict[str, PeopleList]:
-    """Load all lists of a period."""
+async def load_lists(period: Period, *, limit: int = MAX_ROWS) -> dict[str, PeopleList]:
+    """Load all lists of a period.
+
+    Args:
+        period: The period.
+        limit: The most people in each list.
+    """
+    compared, newcomers = await asyncio.gather(
+        _list_by_activity(period, limit), _list_never_spoke(period, limit)
+    )
+    return compared | {"never_spoke": newcomers}
+
+
+async def _list_by_activity(period: Period, limit: int) -> dict[str, PeopleList]:
     period, before = choose_periods(period)
     earlier = choose_periods(before)[1]
-    records, never_spoke, newcomers = await asyncio.gather(
-        _list_by_activity(period, before, earlier),
-        people.search(sort="-joined", limit=MAX_ROWS, **find_filters("never_spoke", period)),
-        count_in_both(COUNT_NEVER_SPOKE, period, before),
-    )
-    found: dict[ListName, list[ListedPerson]] = {name: [] for name in LIST_NAMES}
-    for name, *values in records:
-        if name is not None:
-            found[name].append(ListedPerson(*values[:7]))
-    found["never_spoke"] = [_listed_from(person) for person in never_spoke.items]
-    at_risk, at_risk_before, came_back, came_back_before = records[0][8:]
-    totals: Mapping[ListName, tuple[int, int]] = {
-        "at_risk": (at_risk, at_risk_before),
-        "never_spoke": newcomers,
-        "came_back": (came_back, came_back_before),
-    }
-    return {
-        name: PeopleList(
-            find_filters(name, period), find_filters(name, before), found[name], *totals[name]
-        )
-        for name in LIST_NAMES
-    }
-
-
-async def _list_by_activity(
-    period: Period, before: Period, earlier: Period
-) -> list[asyncpg.Record]:
     parameters = Parameters()
     spans = [each.span for each in (period, before, earlier)]
     sql = LIST_BY_ACTIVITY.format(
         DAYS=select_periods(spans, parameters),
         BEFORE=parameters.bind(before.since),
         EARLIER=parameters.bind(earlier.since),
+        LIMIT=parameters.bind(limit),
     )
-    return await engine.read(sql, *parameters)
+    records = await engine.read(sql, *parameters)
+    at_risk, at_risk_before, came_back, came_back_before = records[0][10:]
+    totals: Mapping[ListName, tuple[int, int]] = {
+        "at_risk": (at_risk, at_risk_before),
+        "came_back": (came_back, came_back_before),
+    }
+    return {
+        name: PeopleList(
+            find_filters(name, period),
+            find_filters(name, before),
+            [ListedPerson(*each[1:10]) for each in records if each["list"] == name],
+            *numbers,
+        )
+        for name, numbers in totals.items()
+    }
 
 
-def _listed_from(person: Person) -> ListedPerson:
-    return ListedPerson(
-        person.member_id,
-        person.name,
-        person.last_active_at,
-        person.invited_by,
-        person.inviter_name,
+async def _list_never_spoke(period: Period, limit: int) -> PeopleList:
+    before = period.before
+    records = await engine.read(
+        LIST_NEVER_SPOKE,
+        start=(before or period).starts_at,
+        since=period.starts_at,
+        end=period.ends_at,
+        limit=limit,
+    )
+    number, number_before = records[0][7:]
+    return PeopleList(
+        find_filters("never_spoke", period),
+        None if before is None else find_filters("never_spoke", before),
+        [ListedPerson(*each[:7]) for each in records if each["member_id"] is not None],
+        number,
+        None if before is None else number_before,
     )
 
 
@@ -232,19 +261,19 @@ async def build_page(_: Visit, period: Period) -> Mapping[str, object]:
     """Return the variables of the page."""
     lists = await load_lists(period)
     shown, before = choose_periods(period)
-    with_days = [*lists["never_spoke"].people, *lists["came_back"].people]
     return {
         "shown": shown,
         "before": before,
         "least": RISK_ACTIVE_DAYS,
-        "days_of": await find_days(shown, with_days),
+        "days_of": await find_days(shown, lists["came_back"].people),
+        "max_csv_rows": MAX_CSV_ROWS,
         **lists,
     }
 
 
 async def load_at_risk(_: Visit, period: Period) -> ChartTable:
-    """Load the people at risk whom the page shows."""
-    found = (await load_lists(period))["at_risk"].people
+    """Load the people at risk, of whom the page shows the first."""
+    found = (await load_lists(period, limit=MAX_CSV_ROWS))["at_risk"].people
     return ChartTable(
         ("member_id", "name", "active_days_before", "active_days", "last_active_at", "invited_by"),
         [
@@ -258,21 +287,20 @@ async def load_at_risk(_: Visit, period: Period) -> ChartTable:
 
 
 async def load_never_spoke(_: Visit, period: Period) -> ChartTable:
-    """Load the newcomers who never spoke whom the page shows."""
-    found = (await load_lists(period))["never_spoke"].people
-    days = await find_days(period, found)
+    """Load the newcomers who never spoke, of whom the page shows the first."""
+    found = (await load_lists(period, limit=MAX_CSV_ROWS))["never_spoke"].people
     return ChartTable(
-        ("member_id", "name", "joined_at", "invited_by"),
+        ("member_id", "name", "joined_at", "invited_by", "status"),
         [
-            (person.member_id, person.name, days[person.member_id].joined_at, person.invited_by)
+            (person.member_id, person.name, person.joined_at, person.invited_by, person.status)
             for person in found
         ],
     )
 
 
 async def load_came_back(_: Visit, period: Period) -> ChartTable:
-    """Load the people who came back whom the page shows."""
-    found = (await load_lists(period))["came_back"].people
+    """Load the people who came back, of whom the page shows the first."""
+    found = (await load_lists(period, limit=MAX_CSV_ROWS))["came_back"].people
     days = await find_days(choose_periods(period)[0], found)
     return ChartTable(
         ("member_id", "name", "first_active_day", "last_day_before", "invited_by"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -54,7 +55,7 @@ COUNT_DAYS = Statement(
     )
 )
 SUM_MONTHS = _make_sums("member_monthly_highlights", "month", "month = ANY({MONTHS}::date[])")
-# The parts of months, of which a period has two, are first summed by member.
+# The days that are not a whole month are first summed by member.
 SUM_PART = f"""
 SELECT {{SINCE}}::date, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})),
     coalesce(sum(messages) FILTER (WHERE {NO_BOTS}), 0)
@@ -80,12 +81,18 @@ class DailyActivity:
     Attributes:
         by_month: Whether the bars are months.
         bars: The bars of the period.
-        before: The bars of the period before; none of a period of all days.
+        before: As many bars of the period before, with the same numbers of days; none of a period
+            of all days.
     """
 
     by_month: bool
     bars: list[BarCounts]
     before: list[BarCounts]
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the bars are months, one of which is not whole."""
+        return self.by_month and not all(_is_whole_month(bar.span) for bar in self.bars)
 
     @property
     def messages(self) -> int:
@@ -99,22 +106,16 @@ class DailyActivity:
 
     @property
     def people_before(self) -> list[int | None]:
-        """The people of the period before, one for each bar of the period.
-
-        The last is beside the last. Of months there can be one more or less than there are bars.
-        """
-        people = [bar.people for bar in self.before[-len(self.bars) :]]
-        return [*[None] * (len(self.bars) - len(people)), *people]
+        """The people of the period before, one for each bar of the period."""
+        return [bar.people for bar in self.before] or [None] * len(self.bars)
 
 
 async def load_daily_activity(period: Period) -> DailyActivity:
     """Return the activity of the period and of the one before by day, or by month."""
     by_month = is_by_month(period.since, period.until)
     spans = split_into_bars(period.since, period.until, by_month=by_month)
-    before = period.before
-    earlier = (
-        [] if before is None else split_into_bars(before.since, before.until, by_month=by_month)
-    )
+    days = timedelta(days=(period.until - period.since).days + 1)
+    earlier = [Span(since - days, until - days) for since, until in spans if period.before]
     count = _count_months if by_month else _count_days
     found = {since: (people, messages) for since, people, messages in await count(earlier + spans)}
 

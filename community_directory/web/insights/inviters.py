@@ -1,13 +1,15 @@
 """The page Inviters: whose people stay, which is more than how many somebody brings."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from community_directory.calendar import load_zone, today
 from community_directory.database import Parameters, engine
+from community_directory.error_texts import gettext_noop
 from community_directory.queries.activity import select_activity, union
 from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.standing import ABSENT
@@ -18,7 +20,7 @@ from community_directory.web.pages import Visit
 
 MAX_INVITERS = 25
 """The number of inviters in the list."""
-MAX_CSV_INVITERS = 1000
+MAX_CSV_INVITERS = 10_000
 """The number of inviters in the CSV file."""
 MIN_PEOPLE = 5
 """The fewest people of whom a percentage says something."""
@@ -27,10 +29,24 @@ STAYED_DAYS = 28
 
 
 class Sort(StrEnum):
-    """The order of the list: by how many people stayed, or by how many an inviter brought."""
+    """The order of the list: by how many stayed, how many came, or how many did not stay."""
 
     STAYED = "stayed"
     BROUGHT = "brought"
+    LOST = "lost"
+
+
+SORT_LABELS = {
+    Sort.STAYED: gettext_noop("By who stayed"),
+    Sort.BROUGHT: gettext_noop("By who came"),
+    Sort.LOST: gettext_noop("By who did not stay"),
+}
+ORDERS = {
+    Sort.STAYED: "stayed DESC",
+    Sort.BROUGHT: "members + gone DESC",
+    Sort.LOST: "members + gone - stayed DESC, stayed",
+}
+"""The first columns of the orders, in SQL."""
 
 
 # A removed inviter is in no list, but the people count in the row of everybody.
@@ -64,14 +80,14 @@ counted AS (
 -- Everybody, and the first inviters in the order of the list.
 listed AS (
     SELECT row_number() OVER (
-        ORDER BY is_total DESC, CASE WHEN {{BY_BROUGHT}} THEN members + gone ELSE stayed END DESC,
+        ORDER BY is_total DESC, {{ORDER}},
             stayed::float / nullif(members + gone, 0) DESC, length(invited_by), invited_by
-    ) AS place, *
+    ) AS place, count(*) OVER () - 1 AS inviters, *
     FROM counted
     WHERE is_total OR (invited_by IS NOT NULL AND invited_by NOT IN ({ABSENT}))
     ORDER BY place LIMIT {{LIMIT}}
 )
-SELECT listed.invited_by, name, members, gone, stayed, days_to_first_message
+SELECT inviters, listed.invited_by, name, members, gone, stayed, days_to_first_message
 FROM listed LEFT JOIN community_members AS inviter ON inviter.member_id = listed.invited_by
 ORDER BY place
 """
@@ -79,10 +95,10 @@ ORDER BY place
 
 @dataclass(frozen=True, slots=True)
 class InviterRecord:
-    """What became of the people who joined in a period, of one inviter or of all together.
+    """What became of the people who joined in a period, of one inviter or of several.
 
     Attributes:
-        member_id: The number of the inviter; None for all together.
+        member_id: The number of the inviter; None for all together, and for all others.
         name: The name of the inviter.
         members: The people who are members now.
         gone: The people who are no members any more.
@@ -109,51 +125,79 @@ class InviterRecord:
         return self.stayed / self.brought if self.brought >= MIN_PEOPLE else None
 
 
+class InviterList(NamedTuple):
+    """The first inviters of a list.
+
+    Attributes:
+        everybody: What became of all who joined, also of those whom nobody in the list invited.
+        inviters: The inviters.
+        number: The number of all inviters.
+    """
+
+    everybody: InviterRecord
+    inviters: Sequence[InviterRecord]
+    number: int
+
+    @property
+    def others(self) -> InviterRecord:
+        """What became of those who joined, and whom none of the listed inviters brought."""
+        everybody, listed = self.everybody, self.inviters
+        return InviterRecord(
+            None,
+            None,
+            everybody.members - sum(each.members for each in listed),
+            everybody.gone - sum(each.gone for each in listed),
+            everybody.stayed - sum(each.stayed for each in listed),
+            None,
+        )
+
+
 def find_active_days() -> DayPeriod:
     """Return the days in which whoever stayed was active."""
     return DayPeriod(today() - timedelta(days=STAYED_DAYS), today() - timedelta(days=1))
 
 
 async def list_inviters(
-    period: Period | None, *, by_brought: bool = False, limit: int = MAX_INVITERS
-) -> tuple[InviterRecord, list[InviterRecord]]:
+    period: Period | None, *, sort: Sort = Sort.STAYED, limit: int = MAX_INVITERS
+) -> InviterList:
     """Return the numbers of everybody who joined in a period, and those of each inviter.
 
     Args:
         period: The period; in none, nobody joined.
-        by_brought: Whether the list begins with those who brought most people, instead of those
-            most of whose people stayed.
-        limit: The number of inviters.
+        sort: The order of the inviters.
+        limit: The most inviters in the list.
     """
     if period is None:
-        return InviterRecord(None, None, 0, 0, 0, None), []
+        return InviterList(InviterRecord(None, None, 0, 0, 0, None), [], 0)
     parameters = Parameters()
     sql = COUNT_JOINED.format(
         DAYS=union(select_activity(find_active_days(), parameters)),
         START=parameters.bind(period.starts_at),
         END=parameters.bind(period.ends_at),
         ZONE=parameters.bind(load_zone(None).key),
-        BY_BROUGHT="true" if by_brought else "false",
+        ORDER=ORDERS[sort],
         LIMIT=parameters.bind(limit + 1),
     )
     records = await engine.read(sql, *parameters)
-    everybody, *inviters = [InviterRecord(*record) for record in records]
-    return everybody, inviters
+    everybody, *inviters = [InviterRecord(*values) for _, *values in records]
+    return InviterList(everybody, inviters, records[0]["inviters"])
 
 
 async def build_page(visit: Visit, period: Period) -> Mapping[str, object]:
     """Return the variables of the page."""
-    by_brought = read_choice(visit, "sort", Sort) is Sort.BROUGHT
-    (everybody, inviters), (before, _) = await asyncio.gather(
-        list_inviters(period, by_brought=by_brought), list_inviters(period.before, limit=0)
+    sort = read_choice(visit, "sort", Sort)
+    found, before = await asyncio.gather(
+        list_inviters(period, sort=sort), list_inviters(period.before, limit=0)
     )
     active_since, active_until = find_active_days()
     return {
-        "everybody": everybody,
-        "before": before if period.before else None,
-        "inviters": inviters,
-        "most_brought": max((each.brought for each in inviters), default=0),
-        "by_brought": by_brought,
+        "found": found,
+        "everybody": found.everybody,
+        "before": before.everybody if period.before else None,
+        "most_brought": max((each.brought for each in found.inviters), default=0),
+        "sort": sort,
+        "sort_labels": SORT_LABELS,
+        "max_csv_inviters": MAX_CSV_INVITERS,
         "active_since": active_since,
         "active_until": active_until,
         "stayed_days": STAYED_DAYS,
@@ -163,8 +207,8 @@ async def build_page(visit: Visit, period: Period) -> Mapping[str, object]:
 
 async def load_inviters(visit: Visit, period: Period) -> ChartTable:
     """Load the list, which is longer than that of the page."""
-    by_brought = read_choice(visit, "sort", Sort) is Sort.BROUGHT
-    _, inviters = await list_inviters(period, by_brought=by_brought, limit=MAX_CSV_INVITERS)
+    sort = read_choice(visit, "sort", Sort)
+    found = await list_inviters(period, sort=sort, limit=MAX_CSV_INVITERS)
     return ChartTable(
         (
             "member_id",
@@ -180,7 +224,7 @@ async def load_inviters(visit: Visit, period: Period) -> ChartTable:
                 *(each.member_id, each.name, each.brought, each.members),
                 *(each.stayed, each.gone, each.days_to_first_message),
             )
-            for each in inviters
+            for each in found.inviters
         ],
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from community_directory.web.insights.charts import make_columns, pick_labels
 from community_directory.web.insights.daily_activity import (
+    BarCounts,
     DailyActivity,
     load_activity_table,
     load_daily_activity,
@@ -16,7 +17,7 @@ from community_directory.web.insights.hours import (
     read_platform,
 )
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
-from community_directory.web.insights.period import Period
+from community_directory.web.insights.period import DAYS_OF_ALL, Period
 from community_directory.web.insights.tiles import (
     PeopleCount,
     count_accepted,
@@ -47,14 +48,13 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
         "active": active,
         "joined": joined,
         "accepted": accepted,
+        "days_of_all": DAYS_OF_ALL,
         "activity": activity,
         "chart": make_columns([bar.people for bar in activity.bars], activity.people_before),
-        "bar_titles": _title_bars(visit, activity, bar_labels),
+        "bar_titles": _title_bars(visit, activity),
         "bar_labels": pick_labels(bar_labels),
-        "bar_paths": [
-            to_people(status="present", activity="active", since=span.since, until=span.until)
-            for span, *_ in activity.bars
-        ],
+        "bar_paths": _link_bars(activity.bars),
+        "before_paths": _link_bars(activity.before),
         "hours": hours,
         "weekdays": [weekdays[number] for number in range(7)],
     }
@@ -67,17 +67,25 @@ def _label_bars(visit: Visit, activity: DailyActivity) -> list[str]:
     ]
 
 
-def _title_bars(visit: Visit, activity: DailyActivity, labels: Sequence[str]) -> list[str]:
+def _link_bars(bars: Sequence[BarCounts]) -> list[str]:
+    """Return the addresses of the people who were active on the days of bars."""
+    return [
+        to_people(status="present", activity="active", since=bar.span.since, until=bar.span.until)
+        for bar in bars
+    ]
+
+
+def _title_bars(visit: Visit, activity: DailyActivity) -> list[str]:
     """Return what a bar says when the mouse is over it."""
     return [
         visit.ngettext(
             "{label}: {number} active person",
             "{label}: {number} active people",
             bar.people,
-            label=label,
+            label=visit.translation.format_days(*bar.span),
             number=bar.people,
         )
-        for label, bar in zip(labels, activity.bars, strict=True)
+        for bar in activity.bars
     ]
 
 

@@ -11,10 +11,12 @@ import pytest
 from community_directory.calendar import today
 from community_directory.queries import highlights, participation, people, segments
 from community_directory.queries.participation import NewEvent
+from community_directory.web.insights import attention
 from community_directory.web.insights.attention import LIST_NAMES, ListName, load_lists
 from community_directory.web.insights.period import Period, choose_periods
 from tests.tables.rows import first_segments, member
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
+from tests.web.insights.html_tables import read_table
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
 from tests.zones import use_zone
@@ -22,10 +24,10 @@ from tests.zones import use_zone
 
 def expected_people(raw: RawDirectory, name: ListName, period: Period) -> set[str]:
     """Return the numbers of those who belong to a list, by its rule."""
-    period, before = choose_periods(period)
+    compared, before = choose_periods(period)
 
     def is_in(number: str) -> bool:
-        now = raw.active_days(number, period.since, period.until)
+        now = raw.active_days(number, compared.since, compared.until)
         then = raw.active_days(number, before.since, before.until)
         if name == "at_risk":
             return raw.is_member(number) and then >= 4 and now < then / 2
@@ -53,13 +55,62 @@ async def test_each_list_has_those_whom_its_rule_names(
             expected = expected_people(raw, name, period)
             assert set(await people.numbers(**found.filters)) == expected, (name, period)
             assert found.number == len(expected)
-            before = expected_people(raw, name, choose_periods(period)[1])
-            assert found.number_before == len(before)
+            before = period.before
+            if before is None and name != "never_spoke":
+                before = choose_periods(period)[1]
+            assert found.number_before == (
+                None if before is None else len(expected_people(raw, name, before))
+            )
             shown = [person.member_id for person in found.people]
             assert set(shown) <= expected
             assert len(set(shown)) == len(shown) == min(12, len(expected))
             sizes[name] = max(sizes[name], len(expected))
     assert min(sizes[name] for name in LIST_NAMES) > 1, sizes
+
+
+async def test_those_who_never_spoke_are_of_all_days_if_all_are_chosen(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    joined = datetime.now(UTC) - timedelta(days=90)
+    await member(directory, name="Old", status="active", created_at=joined)
+    path = "/insights/attention/?period=all"
+    [link] = await check_people_links(client, path)
+    assert (link.number, link.filters["member_from"]) == (1, str(joined.date()))
+    page = (await client.get(path)).text
+    # Only the two lists that compare days have a period before.
+    assert page.count("in the period before") == 2
+
+
+async def test_newcomers_who_never_spoke_have_their_status(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    for days, status in enumerate(("pending", "active"), start=2):
+        joined = datetime.now(UTC) - timedelta(days=days)
+        await member(directory, name=status.title(), status=status, created_at=joined)
+    rows = await read_table(client, "Newcomers who never spoke", "/insights/attention/")
+    assert [(row[0], row[2]) for row in rows] == [("Pending", "Pending"), ("Active", "Active")]
+    found = await read_csv(client, "/insights/attention/never-spoke.csv")
+    assert [row["status"] for row in found] == ["pending", "active"]
+
+
+async def test_the_file_of_a_list_has_more_than_the_page(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = datetime.now(UTC) - timedelta(days=2)
+    for _ in range(14):
+        await member(directory, status="active", created_at=joined)
+        await active_member(directory, "Slower", *range(29, 33))
+        await active_member(directory, "Back", 70, 2)
+    await roll_up()
+    path = "/insights/attention/"
+    names = ("at-risk", "never-spoke", "came-back")
+    for name in names:
+        assert len(await read_csv(client, f"{path}{name}.csv")) == 14, name
+    assert "The CSV file has the first" not in (await client.get(path)).text
+    monkeypatch.setattr(attention, "MAX_CSV_ROWS", 13)
+    for name in names:
+        assert len(await read_csv(client, f"{path}{name}.csv")) == 13, name
+    assert (await client.get(path)).text.count("The CSV file has the first 13.") == 3
 
 
 async def active_member(directory: asyncpg.Pool, name: str, *days_ago: int, **more: object) -> str:

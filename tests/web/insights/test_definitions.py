@@ -499,8 +499,6 @@ CHARTS = {
     "Who stayed": Chart("inviters/inviters", "member_id brought members stayed"),
 }
 """The charts whose files have the rows of a query."""
-PARTIAL = {"At risk", "Came back", "Never spoke", "Who stayed"}
-"""The charts that show the first rows, or leave out the row of those without an inviter."""
 
 
 async def test_the_pages_show_what_the_queries_give(
@@ -518,9 +516,9 @@ async def test_the_pages_show_what_the_queries_give(
             for row in await run_definition(raw, directory_url, heading)
         }
         assert shown, heading
-        if heading in PARTIAL:
-            assert {*shown} <= found, heading
-            assert len(shown) == min(12, len(found)) or heading == "Who stayed", heading
+        if heading == "Who stayed":
+            # Those without a present inviter have no row.
+            assert {*shown} < found
         else:
             assert {*shown} == found, heading
 

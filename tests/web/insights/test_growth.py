@@ -1,5 +1,6 @@
 """The page Growth: members by status and tier, and invitations by outcome."""
 
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -194,10 +195,14 @@ async def test_outcomes_and_waiting_times_are_those_of_the_invitations_of_the_pe
     assert [number for number, filters in links if "reached" in filters] == [4, 4]
     tiles = await read_tiles(client, path)
     assert tiles["Invitations"] == ["9", "+800% against 1 before"]
-    assert tiles["Accepted an invitation"] == ["4", "none before"]
+    assert tiles["Accepted an invitation of this period"] == ["4", "none before"]
     overview = await read_tiles(client, f"/insights/{days}")
-    for label in ("People who joined", "Accepted an invitation"):
+    for label in ("People who joined", "Accepted an invitation of this period"):
         assert tiles[label] == overview[label]
+    text = re.sub(r"<[^>]+>", "", (await client.get(path)).text)
+    assert "4 people who accepted one are here today." in text
+    text = re.sub(r"<[^>]+>", "", (await client.get(f"{path[:-2]}01")).text)
+    assert "1 person who accepted one is here today." in text
     found = await check_invitation_links(client, path)
     assert [number for number, _ in found] == [9, 9, 5, 1, 2, 1]
 

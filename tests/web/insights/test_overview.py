@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from community_directory.calendar import today
-from community_directory.queries import highlights, members, people
+from community_directory.queries import bots, highlights, members, people
 from community_directory.web.insights.hours import count_hours
 from community_directory.web.insights.period import CUSTOM, Period
 from tests.tables.rows import archive, counted_highlight, event, member
@@ -107,6 +107,63 @@ async def test_a_longer_period_has_months_and_its_ends_only_their_days(
         assert int(row["active_people"]) == len(active_people(within(*month))), month
         assert int(row["messages"]) == message_count(within(*month)), month
     assert len(await check_people_links(client, f"/insights/{path}")) >= len(months)
+
+
+async def test_each_month_is_compared_with_as_many_days_of_the_period_before(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    since, until = date(2025, 8, 15), date(2025, 12, 10)
+    days = until - since + DAY
+    path = f"?from={since}&to={until}"
+    rows = await read_csv(client, f"/insights/activity.csv{path}")
+    assert len(rows) == 5
+    before = []
+    for row in rows:
+        first, last = (date.fromisoformat(row[name]) - days for name in ("since", "until"))
+        before.append(len(active_people(within(first, last))))
+        assert int(row["active_people_before"]) == before[-1], row["since"]
+    assert len(set(before)) > 1
+    tiles = await read_tiles(client, f"/insights/{path}")
+    messages = message_count(within(since - days, since - DAY))
+    assert f"against {messages} before" in tiles["Messages"][1]
+    assert len(await check_people_links(client, f"/insights/{path}")) > len(rows)
+    page = (await client.get(f"/insights/{path}")).text
+    assert "<title>Aug 15\u2009–\u200931, 2025: " in page
+    assert "A month that is only partly in this period" in page
+    whole = (await client.get("/insights/?from=2025-07-01&to=2025-12-31")).text
+    assert "A month that is only partly in this period" not in whole
+
+
+async def test_the_numbers_before_lead_to_the_period_before(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    page = html.unescape((await client.get(PATH)).text)
+    links = re.findall(r'against <a [^>]*href="(\?[^"]*)">([0-9,]+)</a> before', page)
+    address, number = links[0]
+    assert address == f"?from={BEFORE}&to={SINCE - DAY}"
+    assert (await read_tiles(client, f"/insights/{address}"))["Active people"][0] == number
+
+
+async def test_people_who_joined_are_also_those_who_are_gone(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    joined = datetime.now(UTC) - timedelta(days=3)
+    for status in ("active", "pending", "banned", "not_member"):
+        await member(directory, status=status, created_at=joined)
+    removed = (await member(directory, status="active", created_at=joined))["member_id"]
+    bot = (await member(directory, status="active", created_at=joined))["member_id"]
+    merged = (await member(directory, status="active", created_at=joined))["member_id"]
+    await members.remove(removed, actor="eva")
+    await bots.mark_bot(bot, actor="eva")
+    into = (await member(directory, status="active", created_at=joined))["member_id"]
+    await members.merge(merged, into=into, actor="eva")
+    for page in ("", "growth/", "inviters/"):
+        for period in ("7", "all"):
+            path = f"/insights/{page}?period={period}"
+            assert (await read_tiles(client, path))["People who joined"][0] == "5", path
+            await check_people_links(client, path)
 
 
 async def test_the_most_active_people_are_present_and_counted_in_the_period(
@@ -210,7 +267,8 @@ async def test_the_page_says_since_when_hours_are_counted(
     await event(directory, member_id=author, occurred_at=datetime(2025, 3, 5, 12, tzinfo=UTC))
     await highlights.roll_up(date(2025, 3, 5))
     said = "Hours are counted since March 5, 2025."
-    assert said in (await client.get("/insights/?from=2025-03-01&to=2025-03-14")).text
+    page = (await client.get("/insights/?from=2025-03-01&to=2025-03-14")).text
+    assert f"means of one day. {said}" in page
     assert said not in (await client.get("/insights/?from=2025-03-05&to=2025-03-14")).text
 
 
@@ -234,7 +292,7 @@ async def test_all_days_have_no_period_before_and_the_risk_of_the_last_28(
             directory, member_id=author, highlight_date=yesterday - days * DAY, message_count=1
         )
     tiles = await read_tiles(client, "/insights/?period=all")
-    assert tiles["At risk"][0] == "1"
+    assert tiles["At risk"] == ["1", "in the last 28 days"]
     assert tiles["Messages"] == ["5", ""]
     page = (await client.get("/insights/?period=all")).text
     assert "The period before" not in page

@@ -144,6 +144,7 @@ async def test_each_number_leads_to_as_many_people(
         page = (await client.get(f"/insights/retention/{query}")).text
         links = re.findall(r'href="/people/\?([^"]*)"[^>]*>([0-9,]+)', page)
         assert len(links) > 40, query
+        assert ("compared with the period before" in page) == ("period=all" not in query), query
         for address, number in links:
             filters = dict(parse_qsl(html.unescape(address)))
             assert await people.count(**filters) == int(number), (query, filters)
