@@ -354,6 +354,27 @@ async def test_those_who_left_after_three_weeks_are_found_and_saved_as_a_segment
     await expect(people_rows).to_have_count(24)
 
 
+@pytest.mark.browser
+async def test_on_a_phone_a_week_is_in_sight_and_the_head_of_the_names_stays_with_them(
+    visitor: Page, panel: str, directory: asyncpg.Pool
+) -> None:
+    await make_invited_community(directory, Random(1))
+    eva = await add_superuser("eva")
+    await visitor.context.add_cookies(
+        [{"name": "id", "value": await session_of(eva), "url": panel}]
+    )
+    await visitor.set_viewport_size({"width": 390, "height": 844})
+    await visitor.goto(f"{panel}insights/retention/?by=inviter&unit=week")
+    table = visitor.get_by_role("table", name="Members by inviter")
+    week = await table.get_by_role("columnheader", name="1", exact=True).bounding_box()
+    assert week
+    assert week["x"] + week["width"] <= 390
+    head = table.get_by_role("columnheader", name="Inviter")
+    before = await head.bounding_box()
+    await table.locator("..").evaluate("element => { element.scrollLeft = 200; }")
+    assert await head.bounding_box() == before
+
+
 # What the cells are made of
 
 
