@@ -22,7 +22,6 @@ from community_directory.tables import MemberParticipation
 
 ACTIVITY_FILTERS = ("active", "inactive", "at_risk", "came_back")
 REACHED_FILTERS = ("joined", "approved", "message", "week4")
-STUCK_FILTERS = ("joined", "approved", "message", "waiting")
 MAX_CONTRIBUTIONS = 1_000_000_000
 MAX_WEEK = 12
 MAX_MONTH = 12
@@ -78,6 +77,33 @@ STEPS = {
 """The milestones of the steps after an accepted invitation, in SQL."""
 
 
+def _has_milestones(*conditions: str) -> str:
+    return HAS_MILESTONES.format(CONDITIONS=" AND ".join(conditions))
+
+
+_NOT_APPROVED = f"NOT {_has_milestones(STEPS['approved'])}"
+_SILENT = f"{STEPS['approved']} AND NOT ({STEPS['message']})"
+_AWAY = f"{STEPS['approved']} AND {STEPS['message']} AND NOT ({STEPS['week4']})"
+_MAY_WRITE = f"{_SILENT} AND approved_at >= {{SINCE}}"
+_MAY_STAY = f"{_AWAY} AND joined_at >= {{SINCE}}"
+STUCK = {
+    "joined": f"status <> 'pending' AND {_NOT_APPROVED}",
+    "approved": _has_milestones(_SILENT, "approved_at < {SINCE}"),
+    "message": _has_milestones(_AWAY, "joined_at < {SINCE}"),
+    # Whoever is pending has milestones: one lookup is faster than two of which one must succeed.
+    "waiting": _has_milestones(
+        f"(status = 'pending' AND approved_at IS NULL OR {_MAY_WRITE} OR {_MAY_STAY})"
+    ),
+    "waiting_joined": f"status = 'pending' AND {_NOT_APPROVED}",
+    "waiting_approved": _has_milestones(_MAY_WRITE),
+    "waiting_message": _has_milestones(_MAY_STAY),
+}
+"""The conditions in SQL on those who took a step, and not the next one, by the filter `stuck`.
+
+In `SINCE`, the first day whose week 4 is not over begins.
+"""
+
+
 class ActivityFilters(TypedDict, total=False):
     """The filters by joining, activity and invitation; one that is None or empty finds everybody.
 
@@ -116,9 +142,11 @@ class ActivityFilters(TypedDict, total=False):
         reached: A step of those who accepted an invitation: "joined", "approved", "message" (the
             first one) or "week4" (active in week 4 after joining). Finds people who took this step
             and all before it; nobody who is banned.
-        stuck: A step that people took, with all before it, without the next one: "joined",
-            "approved", or "message", if their week 4 is over. "waiting" finds those who wrote a
-            message, and whose week 4 is not over.
+        stuck: A step that people took, with all before it, without the next one, which they can't
+            or did not take in time: "joined" finds those who are not pending any more, "approved"
+            those who were approved 28 days ago or earlier, and "message" those whose week 4 is
+            over. "waiting" finds all others, who can still take the next step; "waiting_joined",
+            "waiting_approved" and "waiting_message" find those of them whose last step it was.
     """
 
     member_from: str | date | None
@@ -185,13 +213,13 @@ class ActivityConditions:
             days = _select_days(self.period, parameters)
             yield _among(days, f"{ACTIVE} AND {sums}", is_of_few=is_of_few)
         if milestones := " AND ".join(self._milestones(parameters)):
-            yield HAS_MILESTONES.format(CONDITIONS=milestones)
+            yield _has_milestones(milestones)
         invited = _between("invited_at", self.invited_since, self.invited_before, parameters)
         conditions = "".join(f" AND {condition}" for condition in invited)
         if self.reached or self.stuck or conditions:
             yield ACCEPTED.format(CONDITIONS=conditions)
-        if self.stuck == "joined":
-            yield f"NOT {HAS_MILESTONES.format(CONDITIONS=STEPS['approved'])}"
+        if self.stuck is not None:
+            yield self._stuck_sql(STUCK[self.stuck], parameters)
         if self.reached or self.stuck:
             yield PRESENT
 
@@ -209,6 +237,13 @@ class ActivityConditions:
             sums = AT_RISK if self.activity == "at_risk" else CAME_BACK
             yield _among(days, sums, is_of_few=is_of_few)
             yield MEMBER if self.activity == "at_risk" else PRESENT
+
+    def _stuck_sql(self, sql: str, parameters: Parameters) -> str:
+        if "{SINCE}" not in sql:
+            return sql
+        first = today() - timedelta(days=7 * RETURN_WEEK - 1)
+        since = parameters.bind(days_between(first, first, None).starts[0])
+        return sql.format(SINCE=f"(SELECT {since}::timestamptz)")
 
     def _contributions(self, parameters: Parameters) -> Iterator[str]:
         if self.least_contributions is not None:
@@ -243,12 +278,6 @@ class ActivityConditions:
             yield f"NOT {_was_active_in_month(self.inactive_month, parameters)}"
         if self.reached is not None:
             yield from _steps_up_to(self.reached)
-        if self.stuck == "approved":
-            yield from _steps_up_to("approved")
-            yield f"NOT ({STEPS['message']})"
-        elif self.stuck in ("message", "waiting"):
-            yield from _steps_up_to("message")
-            yield _was_inactive(RETURN_WEEK, parameters, is_over=self.stuck == "message")
 
 
 def _select_days(
@@ -279,13 +308,12 @@ def _between(
         yield f"{column} < (SELECT {parameters.bind(before)}::timestamptz)"
 
 
-def _was_inactive(week: int, parameters: Parameters, *, is_over: bool = True) -> str:
-    """Return the condition that a week after joining is over, or not, and was without activity."""
+def _was_inactive(week: int, parameters: Parameters) -> str:
+    """Return the condition that a week after joining is over, and was without activity."""
     # The week of those who joined on this day ended yesterday.
     last = today() - week * timedelta(days=7)
     before = parameters.bind(days_between(last, last, None).end)
-    compared = "<" if is_over else ">="
-    return f"""joined_at {compared} (SELECT {before}::timestamptz)
+    return f"""joined_at < (SELECT {before}::timestamptz)
         AND (SELECT {parameters.bind(week)}::smallint) <> ALL(active_weeks)"""
 
 
@@ -344,7 +372,7 @@ def check_activity_filters(
         invited_since=invited_since,
         invited_before=invited_before,
         reached=checked_choice("reached", reached, REACHED_FILTERS),
-        stuck=checked_choice("stuck", stuck, STUCK_FILTERS),
+        stuck=checked_choice("stuck", stuck, STUCK),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Unpack
 
 from community_directory.database import Parameters
+from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.conditions import (
     HAS_USERNAME,
     MAX_INACTIVITY,
@@ -22,7 +23,7 @@ from community_directory.queries.people_activity import (
     check_activity_filters,
 )
 from community_directory.queries.standing import EVER_MEMBER, GONE, MEMBER, PRESENT
-from community_directory.queries.values import check_text
+from community_directory.queries.values import MEMBER_NUMBER_PATTERN, check_text, member_number
 from community_directory.tables import MemberStatus, Permission, Platform
 
 STANDING_SQL = {
@@ -55,6 +56,14 @@ HAS_KEY = """id = ANY(ARRAY(
 """A condition in SQL: the member has this number or account."""
 HOLDERS = "ARRAY(SELECT member_id FROM member_permissions{WHERE})"
 
+MAX_INVITERS = 20
+"""The most numbers in the filter `inviter`."""
+PRESENT_NUMBERS = """ARRAY(
+    SELECT coalesce(merged_into, member_id) FROM community_members
+    WHERE member_id = ANY({NUMBERS}::text[])
+)"""
+"""The numbers of members, or of those into whom they were merged, in SQL."""
+
 
 class PeopleFilters(ActivityFilters, total=False):
     """The filters of the page People, with `ActivityFilters`; an empty one finds everybody.
@@ -72,7 +81,9 @@ class PeopleFilters(ActivityFilters, total=False):
         tier: A reputation tier such as "Contributor".
         github: "proved", "unproved" (named, but not proved) or "none".
         organization: The exact organization.
-        inviter: The number of the inviter. The number of a merged member leads to the other one.
+        inviter: The number of the inviter, or up to 20 numbers with commas, such as "#48, 55":
+            finds the people of all of these inviters. The number of a merged member leads to the
+            other one.
         joined_from: The first day on which people were added, in the community's time zone: a date,
             "month" for the first day of this month, or a number of days ago such as "30d".
         joined_to: The last day on which people were added, like `joined_from`.
@@ -111,6 +122,8 @@ class PeopleConditions(Conditions):
     quiet_for: timedelta | None
     never_active: bool
     permission: str | None
+    inviters: list[str] | None
+    """The numbers of the inviters."""
     activity: ActivityConditions
     key: MemberKey
     """The number and the account that the text can mean."""
@@ -151,6 +164,9 @@ class PeopleConditions(Conditions):
             where.append(STANDING_SQL[self.standing])
         if self.github is not None:
             where.append(GITHUB_SQL[self.github])
+        if self.inviters is not None:
+            numbers = PRESENT_NUMBERS.format(NUMBERS=parameters.bind(self.inviters))
+            where.append(f"invited_by = ANY({numbers})")
         if self.joined_before is not None:
             where.append(
                 f"created_at < (SELECT {parameters.bind(self.joined_before)}::timestamptz)"
@@ -223,7 +239,7 @@ def check_people_filters(
 
     Raises:
         InvalidInput: A value is too long or has the wrong type, or there is no such choice, tier,
-            day or number of days.
+            day or number of days, or `inviter` is no number or too many.
     """
     check_text("q", q, MAX_SEARCH_LENGTH)
     status = checked_choice("status", status, STATUS_FILTERS) or "any"
@@ -238,7 +254,6 @@ def check_people_filters(
         country=country or None,
         organization=organization or None,
         tier=tier or None,
-        invited_by=None if inviter in (None, "") else inviter,
         joined_since=joined_since,
     )
     days = parse_number("quiet_days", quiet_days, range(1, MAX_INACTIVITY.days + 1))
@@ -251,9 +266,32 @@ def check_people_filters(
         quiet_for=None if days is None else timedelta(days=days),
         never_active=_parse_flag("never_active", never_active),
         permission=checked_choice("permission", permission, PERMISSION_FILTERS),
+        inviters=parse_inviters(inviter),
         activity=check_activity_filters(**activity),
         key=key or MemberKey(),
     )
+
+
+def parse_inviters(value: str | int | None) -> list[str] | None:
+    """Return the numbers of a filter `inviter`, each once; None if there is no filter.
+
+    Raises:
+        InvalidInput: The value or a part of it is no number, or there are more than `MAX_INVITERS`.
+    """
+    if value is None or value == "":
+        return None
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
+    numbers = list(dict.fromkeys(member_number(part, "inviter") for part in parts))
+    for number in numbers:
+        if not MEMBER_NUMBER_PATTERN.fullmatch(number):
+            raise InvalidInput(
+                f"{sanitize_for_message(number)} is no number of an inviter."
+                " Write one as 48, or several as 48, 55.",
+                field="inviter",
+            )
+    if len(numbers) > MAX_INVITERS:
+        raise InvalidInput(f"Choose at most {MAX_INVITERS} inviters.", field="inviter")
+    return numbers
 
 
 def _parse_flag(field: str, value: str | bool | None) -> bool:

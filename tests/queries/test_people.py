@@ -100,7 +100,10 @@ class World:
             "tier": lambda row, value: row["reputation_score"] in scores_of(ReputationTier(value)),
             "organization": lambda row, value: row["organization"] == value,
             "github": _has_github,
-            "inviter": lambda row, value: row["invited_by"] == f"#{self._present(value)}",
+            "inviter": lambda row, value: (
+                row["invited_by"]
+                in {f"#{self._present(number.strip())}" for number in value.split(",")}
+            ),
             "joined_from": lambda row, value: _day(row["created_at"]) >= _parsed_day(value),
             "joined_to": lambda row, value: _day(row["created_at"]) <= _parsed_day(value),
             "permission": self._holds,
@@ -228,6 +231,7 @@ TEXTS = [
     *("ana", "Alvaro", "bo", "a", "%", "frut", "#5", "5", f"#{MEMBERS + 1}", "101", "103", "@Bo"),
     *("discord:9000", "9000", "555555", "second_one", "https://t.me/Second_One"),
 ]
+INVITERS = ["#1", "5", f"#{MEMBERS + 1}", f"1, #2,{MEMBERS + 1}"]
 DAYS = st.sampled_from(["month", "1d", "30d", "60d", str(today() - timedelta(days=45))])
 FILTERS = st.fixed_dictionaries(
     {},
@@ -239,7 +243,7 @@ FILTERS = st.fixed_dictionaries(
         "tier": st.sampled_from(["", *ReputationTier]),
         "github": st.sampled_from(["", "proved", "unproved", "none"]),
         "organization": st.sampled_from(["", "Frutero"]),
-        "inviter": st.sampled_from(["", "#1", "5", f"#{MEMBERS + 1}"]),
+        "inviter": st.sampled_from(["", *INVITERS]),
         "joined_from": DAYS,
         "joined_to": DAYS,
         "quiet_days": st.sampled_from(["", "7", "60"]),
@@ -286,7 +290,7 @@ async def test_each_filter_alone_finds_somebody_and_those_whom_it_asks_for(world
         *({"github": github} for github in ("proved", "unproved", "none")),
         *({"permission": permission} for permission in ("manage", "review", "invite", "none")),
         *({"bot": bot} for bot in ("people", "bots", "both")),
-        *({"inviter": inviter} for inviter in ("#1", "5", f"#{MEMBERS + 1}")),
+        *({"inviter": inviter} for inviter in INVITERS),
         {"status": "removed", "bot": "both"},
         {"quiet_days": "60"},
         {"never_active": "1"},
@@ -406,12 +410,25 @@ async def test_rows_are_read_of_a_selection_or_of_all_who_are_found(world: World
         {"joined_to": datetime.combine(date(2026, 1, 31), time())},
         {"q": "x" * 201},
         {"inviter": "1" * 300},
+        {"inviter": 10**5000},
+        {"inviter": "Ana"},
+        {"inviter": "1, Ana"},
+        {"inviter": "1,"},
+        {"inviter": [1, 2]},
+        {"inviter": ",".join(map(str, range(1, 22)))},
     ],
 )
 async def test_a_filter_that_means_nothing_is_refused(filters: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         await people.search(**filters)
-    assert refused.value.field in {*filters, "invited_by"}
+    assert refused.value.field in filters
+
+
+async def test_a_refused_inviter_is_told_how_to_be_written() -> None:
+    with pytest.raises(InvalidInput, match=r"^Ana is no number of an inviter\. Write one as 48"):
+        await people.count(inviter="1, Ana")
+    with pytest.raises(InvalidInput, match=r"^Choose at most 20 inviters\.$"):
+        await people.count(inviter=",".join(map(str, range(1, 22))))
 
 
 async def test_cursors_belong_to_one_order(world: World) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -35,6 +36,7 @@ DAYS = 150
 """The number of days before today on which something happened."""
 ROOMS = (("telegram", "-1001"), ("telegram", "-1002:7"), ("discord", "-1001"))
 STEPS = ("joined", "approved", "message", "week4")
+STUCK = (*STEPS[:3], "waiting", *(f"waiting_{step}" for step in STEPS[:3]))
 Filters = Mapping[str, str]
 
 
@@ -105,11 +107,14 @@ class Individual:
         return all(steps[name] for name in names[: names.index(step) + 1])
 
     def is_stuck(self, step: str) -> bool:
-        if step in ("message", "waiting"):
-            is_at = self.reached("message") and not self.was_active_in(4)
-            return is_at and self.has_ended(4) == (step == "message")
-        following = {"joined": "approved", "approved": "message"}[step]
-        return self.reached(step) and not self.reached(following)
+        if step == "waiting":
+            return any(self.is_stuck(each) for each in STUCK if each.startswith("waiting_"))
+        last = step.removeprefix("waiting_")
+        following = STEPS[STEPS.index(last) + 1]
+        # Everybody was approved on the day of joining.
+        is_waiting = self.status == "pending" if last == "joined" else not self.has_ended(4)
+        is_at = self.reached(last) and not self.reached(following)
+        return is_at and is_waiting == step.startswith("waiting_")
 
 
 def _months_between(first: date, last: date) -> int:
@@ -335,7 +340,7 @@ FILTERS = st.fixed_dictionaries(
         "invited_from": OTHER_DAYS,
         "invited_to": OTHER_DAYS,
         "reached": st.sampled_from(["joined", "approved", "message", "week4"]),
-        "stuck": st.sampled_from(["joined", "approved", "message", "waiting"]),
+        "stuck": st.sampled_from(STUCK),
     },
 )
 # Most examples have few filters, so that somebody is found.
@@ -383,10 +388,7 @@ FEW_FILTERS = st.tuples(
         {"reached": "approved"},
         {"reached": "message"},
         {"reached": "week4"},
-        {"stuck": "joined"},
-        {"stuck": "approved"},
-        {"stuck": "message"},
-        {"stuck": "waiting"},
+        *({"stuck": step} for step in STUCK),
     ],
 )
 async def test_each_filter_finds_those_whom_it_asks_for_and_nobody_else(
@@ -451,13 +453,12 @@ async def test_a_list_is_in_order_however_postgresql_joins(world: World, filters
 async def test_the_steps_after_an_invitation_leave_nobody_out_and_count_nobody_twice() -> None:
     """Check that those who stopped after a step, and those after the next one, are the step's."""
     reached = {step: set(await people.numbers(reached=step)) for step in STEPS}
-    stuck = {
-        step: set(await people.numbers(stuck=step))
-        for step in ("joined", "approved", "message", "waiting")
-    }
-    assert reached["joined"] == reached["approved"] | stuck["joined"]
-    assert reached["approved"] == reached["message"] | stuck["approved"]
-    assert reached["message"] == reached["week4"] | stuck["message"] | stuck["waiting"]
+    stuck = {step: set(await people.numbers(stuck=step)) for step in STUCK}
+    for step, following in pairwise(STEPS):
+        stopped = stuck[step] | stuck[f"waiting_{step}"]
+        assert reached[step] == reached[following] | stopped
+    waiting = stuck.pop("waiting")
+    assert waiting == stuck["waiting_joined"] | stuck["waiting_approved"] | stuck["waiting_message"]
     sizes = Counter(number for each in (reached["week4"], *stuck.values()) for number in each)
     assert sizes.keys() == reached["joined"]
     assert set(sizes.values()) == {1}

@@ -8,16 +8,17 @@ from typing import Any, TypeVar
 from community_directory.calendar import add_months, days_between
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
-from community_directory.errors import InvalidInput
+from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.queries.people_filters import PRESENT_NUMBERS, parse_inviters
 from community_directory.web.insights.charts import end_of_month
+from community_directory.web.insights.layout import read_parameters
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
-MAX_INVITERS = 20
-"""The number of inviters that have a row of their own."""
-
-NAME_INVITERS = Statement("""
-SELECT member_id, name FROM community_members WHERE member_id = ANY(:numbers)
+NAME_INVITERS = Statement(f"""
+SELECT member_id, name FROM community_members
+WHERE member_id = ANY({PRESENT_NUMBERS.format(NUMBERS=":numbers")})
+ORDER BY length(member_id), member_id
 """)
 
 GroupKey = date | str | None
@@ -50,13 +51,57 @@ def read_choice(visit: Visit, name: str, choices: type[Choice]) -> Choice:
     return choices(value)
 
 
-async def name_inviters(keys: Iterable[GroupKey]) -> dict[GroupKey, str]:
-    """Return the names of the inviters among some keys."""
+async def read_inviters(visit: Visit) -> dict[str, str] | None:
+    """Return the names by number of the inviters whose people the address asks for.
+
+    None if it asks for everybody.
+
+    Raises:
+        InvalidInput: A number is none, or there are too many.
+        MemberNotFound: There is none of these members.
+    """
+    numbers = parse_inviters(read_parameters(visit).get("inviter"))
+    if numbers is None:
+        return None
+    names = await name_inviters(numbers)
+    if not names:
+        raise MemberNotFound(numbers[0])
+    return names
+
+
+async def name_inviters(keys: Iterable[GroupKey]) -> dict[str, str]:
+    """Return the names of the inviters among some keys, by number.
+
+    The number of a merged member becomes that of the other one.
+    """
     numbers = [key for key in keys if isinstance(key, str)]
     if not numbers:
         return {}
     records = await engine.read(NAME_INVITERS, numbers=numbers)
     return {record["member_id"]: record["name"] for record in records}
+
+
+def format_inviters(key: GroupKey, inviters: Iterable[str] | None) -> str | None:
+    """Return the filter `inviter` of the people of a row; None if they have any inviter or none.
+
+    Args:
+        key: The key of the row.
+        inviters: The numbers of the inviters whose people the page has; None if it has everybody.
+    """
+    numbers = [key] if isinstance(key, str) else inviters
+    return None if numbers is None else ",".join(each.removeprefix("#") for each in numbers)
+
+
+def list_key_columns(by: Grouping, month_column: str) -> list[str]:
+    """Return the columns of a CSV file that say which row it is."""
+    return [month_column] if by is Grouping.MONTH else ["inviter", "name"]
+
+
+def list_key_values(visit: Visit, by: Grouping, key: GroupKey, name: str) -> list[object]:
+    """Return the values of these columns; those who have no row have a name, and no number."""
+    if by is Grouping.MONTH:
+        return [key]
+    return [key, visit.gettext("All others") if key is None else name]
 
 
 def sort_keys(sizes: Mapping[GroupKey, int]) -> list[GroupKey]:

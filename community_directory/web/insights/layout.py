@@ -141,13 +141,22 @@ def find_page_path(name: str) -> str:
     return INSIGHTS_PATH if name == "overview" else f"{INSIGHTS_PATH}{name}/"
 
 
+def read_parameters(visit: Visit) -> dict[str, str]:
+    """Return the parameters of the address.
+
+    A form has a parameter `inviter` for each ticked box: they become one, with commas.
+    """
+    inviters = ",".join(filter(None, visit.query.getlist("inviter")))
+    return {**visit.query, **({"inviter": inviters} if inviters else {})}
+
+
 def make_query(visit: Visit, **changes: str | None) -> str:
     """Return the query of the address with some parameters changed; None leaves one out.
 
     A "from" is written as `from_`, because Python has the word for itself.
     """
     asked = {name.rstrip("_"): value for name, value in changes.items()}
-    parameters = {**visit.query, **asked}
+    parameters = {**read_parameters(visit), **asked}
     return urlencode({name: value for name, value in parameters.items() if value})
 
 
@@ -176,4 +185,5 @@ def _asks_for_period(visit: Visit) -> bool:
 
 def _list_kept_parameters(visit: Visit) -> list[tuple[str, str]]:
     """Return the parameters of the address that stay when another period is chosen."""
-    return [(name, value) for name, value in visit.query.items() if name not in PERIOD_PARAMETERS]
+    parameters = read_parameters(visit)
+    return [(name, value) for name, value in parameters.items() if name not in PERIOD_PARAMETERS]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from community_directory.calendar import add_months, today
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
+from community_directory.queries.people_filters import MAX_INVITERS
 from community_directory.queries.standing import MEMBER
 from community_directory.web.insights.cohorts import (
     Cell,
@@ -22,13 +23,16 @@ from community_directory.web.insights.cohorts import (
 )
 from community_directory.web.insights.groups import (
     GROUPING_LABELS,
-    MAX_INVITERS,
     Grouping,
     GroupKey,
     find_buckets,
     find_days,
+    format_inviters,
+    list_key_columns,
+    list_key_values,
     name_inviters,
     read_choice,
+    read_inviters,
     sort_keys,
     start_times,
 )
@@ -65,7 +69,8 @@ _PEOPLE = """
 # The rows are the buckets, or some inviters: to read the people of a few inviters is fast, and all
 # others are the rest of everybody.
 ROW_KEYS = {Grouping.MONTH: _BUCKET, Grouping.INVITER: "invited_by"}
-CONDITIONS = {Grouping.MONTH: "", Grouping.INVITER: "AND invited_by = ANY(:inviters::text[])"}
+CONDITIONS = {False: "", True: "AND invited_by = ANY(:inviters::text[])"}
+"""The conditions on people, by whether they are those of some inviters alone."""
 
 FIND_INVITERS = Statement(f"""
 SELECT invited_by {_PEOPLE} AND invited_by IS NOT NULL
@@ -73,7 +78,7 @@ GROUP BY invited_by ORDER BY count(*) DESC, length(invited_by), invited_by LIMIT
 """)
 
 
-def _make_month_statement(by: Grouping) -> Statement:
+def _make_month_statement(by: Grouping, condition: str) -> Statement:
     """Return the statement that counts people by row and bucket, and the active members by month.
 
     A row without a month counts all people, and the members among them.
@@ -83,7 +88,7 @@ WITH
 -- Everybody who joined.
 person AS MATERIALIZED (
     SELECT member_id, {ROW_KEYS[by]} AS row_key, {_BUCKET} AS bucket, {MEMBER} AS is_member
-    {_PEOPLE} {CONDITIONS[by]}
+    {_PEOPLE} {condition}
 )
 SELECT row_key, bucket AS over, NULL AS active_in, count(*) AS people,
     count(*) FILTER (WHERE is_member) AS members
@@ -96,7 +101,7 @@ GROUP BY row_key, bucket, month
 """)
 
 
-def _make_week_statement(by: Grouping) -> Statement:
+def _make_week_statement(by: Grouping, condition: str) -> Statement:
     """Return the statement that counts people by row and by the last week that is over.
 
     A row without a week counts all people, and the members among them.
@@ -109,7 +114,7 @@ alike AS (
     SELECT {ROW_KEYS[by]} AS row_key,
         {last_week} - width_bucket(joined_at, :weeks::timestamptz[]) AS over,
         {MEMBER} AS is_member, active_weeks, count(*) AS people
-    {_PEOPLE} {CONDITIONS[by]} GROUP BY 1, 2, 3, 4
+    {_PEOPLE} {condition} GROUP BY 1, 2, 3, 4
 )
 SELECT row_key, over, NULL AS active_in, sum(people)::bigint AS people,
     sum(people) FILTER (WHERE is_member)::bigint AS members
@@ -122,25 +127,38 @@ GROUP BY row_key, over, active_in
 
 
 MAKE_STATEMENT = {Unit.MONTH: _make_month_statement, Unit.WEEK: _make_week_statement}
-COUNT_COHORTS = {(unit, by): make(by) for unit, make in MAKE_STATEMENT.items() for by in Grouping}
+COUNT_COHORTS = {
+    (unit, by, is_of_inviters): make(by, condition)
+    for unit, make in MAKE_STATEMENT.items()
+    for by in Grouping
+    for is_of_inviters, condition in CONDITIONS.items()
+}
 """The statements whose rows are the cohorts."""
 
 
 class Choices(NamedTuple):
-    """What the address asks for."""
+    """What the address asks for.
+
+    Attributes:
+        by: What the people of a row have in common.
+        unit: What a column is.
+        show: Whom the cells count.
+        inviters: The names by number of the inviters whose people alone count; None for everybody.
+    """
 
     by: Grouping
     unit: Unit
     show: Show
+    inviters: Mapping[str, str] | None = None
 
 
 class People(NamedTuple):
-    """Those who joined from `first` to `last`, of one inviter or of all.
+    """Those who joined from `first` to `last`, of some inviters or of all.
 
     Attributes:
         first: The first day of joining.
         last: The last day of joining.
-        inviter: The digits of the inviter's number, or None.
+        inviter: The filter `inviter` of People, or None.
     """
 
     first: date
@@ -196,11 +214,12 @@ class Retention(NamedTuple):
     before: RetentionRow
 
 
-def _read_choices(visit: Visit) -> Choices:
+async def _read_choices(visit: Visit) -> Choices:
     return Choices(
         read_choice(visit, "by", Grouping),
         read_choice(visit, "unit", Unit),
         read_choice(visit, "show", Show),
+        await read_inviters(visit),
     )
 
 
@@ -209,9 +228,9 @@ async def load_retention(period: Period, choices: Choices) -> Retention:
     unit = choices.unit
     # The period before is read at the same time: one reading of both takes longer.
     by_month, by_inviter, earlier = await asyncio.gather(
-        _read_months(period, unit),
+        _read_months(period, choices),
         _read_inviters(period, choices),
-        _read_months(period.before, unit),
+        _read_months(period.before, choices),
     )
     everybody, before = add_up(by_month.values()), add_up(earlier.values())
     cohorts = by_month
@@ -221,49 +240,62 @@ async def load_retention(period: Period, choices: Choices) -> Retention:
     names = await name_inviters(cohorts)
     keys = sort_keys({key: cohort.people.total() for key, cohort in cohorts.items()})
 
+    def find_people(key: GroupKey, period: Period) -> People:
+        return People(*find_days(key, period), format_inviters(key, choices.inviters))
+
     def make_row(key: GroupKey, cohort: Cohort, people: People | None) -> RetentionRow:
         lost = choices.show is Show.LOST
         cells = [cohort.cell(number, lost=lost) for number in unit.columns]
-        return RetentionRow(key, names.get(key, ""), cohort, people, cells)
+        return RetentionRow(key, names.get(str(key), ""), cohort, people, cells)
 
     return Retention(
         [
-            make_row(key, cohorts[key], None if key is None else _find_people(key, period))
+            make_row(key, cohorts[key], None if key is None else find_people(key, period))
             for key in keys
         ],
-        make_row(None, everybody, _find_people(None, period)),
-        make_row(None, before, _find_people(None, period.before) if period.before else None),
+        make_row(None, everybody, find_people(None, period)),
+        make_row(None, before, find_people(None, period.before) if period.before else None),
     )
 
 
 Cohorts = dict[GroupKey, Cohort]
 
 
-async def _read_months(period: Period | None, unit: Unit) -> Cohorts:
+async def _read_months(period: Period | None, choices: Choices) -> Cohorts:
     """Return the cohorts of those who joined in a period, by the month of joining."""
     if period is None:
         return {}
-    found = await _read_cohorts(unit, Grouping.MONTH, period)
+    found = await _read_cohorts(choices.unit, Grouping.MONTH, period, choices.inviters)
     buckets = find_buckets(period)
     return {buckets[number - 1].replace(day=1): cohort for number, cohort in found.items()}
 
 
 async def _read_inviters(period: Period, choices: Choices) -> Cohorts:
-    """Return the cohorts of the inviters who brought most; none if the rows are months."""
+    """Return the cohorts of the inviters: the chosen ones, or those who brought most.
+
+    There are none if the rows are months.
+    """
     if choices.by is not Grouping.INVITER:
         return {}
-    found = await engine.read(FIND_INVITERS, starts=[period.starts_at], end=period.ends_at)
-    inviters = [inviter for (inviter,) in found]
-    return await _read_cohorts(choices.unit, choices.by, period, inviters=inviters)
+    inviters: Iterable[str] | None = choices.inviters
+    if inviters is None:
+        found = await engine.read(FIND_INVITERS, starts=[period.starts_at], end=period.ends_at)
+        inviters = [inviter for (inviter,) in found]
+    return await _read_cohorts(choices.unit, choices.by, period, inviters)
 
 
 async def _read_cohorts(
-    unit: Unit, by: Grouping, period: Period, **values: object
+    unit: Unit, by: Grouping, period: Period, inviters: Iterable[str] | None
 ) -> dict[Any, Cohort]:
-    """Return the cohorts by the number of the bucket, from 1 on, or by inviter."""
+    """Return the cohorts by the number of the bucket, from 1 on, or by inviter.
+
+    They have the people of some inviters, or everybody.
+    """
     buckets = find_buckets(period)
     months = [day.replace(day=1) for day in buckets]
-    values |= {"starts": start_times(buckets), "end": period.ends_at}
+    values: dict[str, object] = {"starts": start_times(buckets), "end": period.ends_at}
+    if inviters is not None:
+        values["inviters"] = [*inviters]
     if unit is Unit.MONTH:
         values |= {"months": months, "this_month": today().replace(day=1)}
     else:
@@ -273,7 +305,7 @@ async def _read_cohorts(
     last_month = add_months(today(), -1)
     cohorts: dict[Any, Cohort] = defaultdict(Cohort)
     for key, over, active_in, people, members in await engine.read(
-        COUNT_COHORTS[unit, by], **values
+        COUNT_COHORTS[unit, by, inviters is not None], **values
     ):
         last, number = over, active_in
         if unit is Unit.MONTH:
@@ -288,12 +320,6 @@ async def _read_cohorts(
     return dict(cohorts)
 
 
-def _find_people(key: GroupKey, period: Period) -> People:
-    """Return the people of a month, of an inviter, or of the whole period, as filters find them."""
-    first, last = find_days(key, period)
-    return People(first, last, key.removeprefix("#") if isinstance(key, str) else None)
-
-
 def link_cell(people: People, cell: Cell, choices: Choices) -> str:
     """Return the address of People that lists the people of a cell."""
     activity = "active" if choices.show is Show.ACTIVE else "inactive"
@@ -305,13 +331,15 @@ def link_cell(people: People, cell: Cell, choices: Choices) -> str:
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
-    choices = _read_choices(visit)
+    choices = await _read_choices(visit)
     retention = await load_retention(period, choices)
     return {
         "choices": choices,
         "labels": {"by": GROUPING_LABELS, "unit": UNIT_LABELS, "show": SHOW_LABELS},
         "retention": retention,
         "columns": choices.unit.columns,
+        # What is over for nobody has no column.
+        "shown": sum(cell is not None for cell in retention.everybody.cells),
         "curve": draw_curve(retention.everybody.cells),
         "curve_before": draw_curve(retention.before.cells),
         "link_cell": partial(link_cell, choices=choices),
@@ -321,10 +349,10 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
 
 async def load_cohorts_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the table, a row for each cell."""
-    choices = _read_choices(visit)
+    choices = await _read_choices(visit)
     retention = await load_retention(period, choices)
     columns = [
-        "joined_month" if choices.by is Grouping.MONTH else "inviter",
+        *list_key_columns(choices.by, "joined_month"),
         "members",
         "gone",
         choices.unit.value,
@@ -333,7 +361,7 @@ async def load_cohorts_chart(visit: Visit, period: Period) -> ChartTable:
     ]
     rows = [
         (
-            row.key,
+            *list_key_values(visit, choices.by, row.key, row.name),
             row.cohort.members.total(),
             row.cohort.gone,
             number,
@@ -347,7 +375,7 @@ async def load_cohorts_chart(visit: Visit, period: Period) -> ChartTable:
 
 async def load_curve_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the columns of everybody, in the period and in the period before."""
-    choices = _read_choices(visit)
+    choices = await _read_choices(visit)
     # The curve has everybody, so the inviters are not read.
     retention = await load_retention(period, choices._replace(by=Grouping.MONTH))
     show = choices.show.value

@@ -58,6 +58,7 @@ OPEN_SEGMENTS = (Segment.OPEN, Segment.ENDING)
 
 FILTERS = {
     "inviter": f"invitation.created_by = {present_number_sql(':inviter')}",
+    "inviters": "invitation.created_by = ANY(:inviters::text[])",
     "since": "invitation.created_at >= :since",
     "before": "invitation.created_at < :before",
 }
@@ -70,11 +71,13 @@ class InvitationFilters:
 
     Attributes:
         inviter: The number of the inviter.
+        inviters: The numbers of several inviters, none of whom was merged.
         since: The first moment of the first day of creation.
         before: The moment after the last day of creation.
     """
 
     inviter: str | None = None
+    inviters: list[str] | None = None
     since: datetime | None = None
     before: datetime | None = None
 

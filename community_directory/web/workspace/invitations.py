@@ -17,11 +17,13 @@ from community_directory.queries import invitations
 from community_directory.queries.filter_values import checked_choice, parse_day, parse_times
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
+from community_directory.queries.people_filters import parse_inviters
+from community_directory.queries.values import MEMBER_NUMBER_PATTERN
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import FormRefused, PageContent, Pages, Visit, clean_name
 from community_directory.web.typed_members import find_member
-from community_directory.web.workspace.filtered_person import find_filtered_person
+from community_directory.web.workspace.filtered_person import FilteredPerson, find_filtered_person
 from community_directory.web.workspace.invitation_batches import (
     MAX_USERNAMES,
     Answer,
@@ -110,10 +112,12 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
     state = _find_state(visit)
     show = checked_choice("show", state.get("show"), (*Segment, INVITERS)) or Segment.OPEN
     sort, after = checked_choice("sort", state.get("sort"), SORTS), state.get("after")
-    inviter = await find_filtered_person(state["inviter"]) if "inviter" in state else None
-    number = inviter.member_id if inviter else None
+    shown_inviters = await _find_inviters(state["inviter"]) if "inviter" in state else []
+    numbers = [inviter.member_id for inviter in shown_inviters]
+    number = numbers[0] if len(numbers) == 1 else None
     days = state.get("created_from"), state.get("created_to")
-    filters = InvitationFilters(number, *parse_times("created", *days))
+    several = None if len(numbers) <= 1 else numbers
+    filters = InvitationFilters(number, several, *parse_times("created", *days))
     segment = Segment.OPEN if show == INVITERS else Segment(show)
     is_descending = sort == "-ends"
     default_inviter = (
@@ -140,7 +144,7 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         "is_descending": is_descending,
         "page": page,
         "inviters": inviters,
-        "inviter": inviter,
+        "shown_inviters": shown_inviters,
         "created_from": parse_day("created_from", days[0]),
         "created_to": parse_day("created_to", days[1]),
         "created": describe_days(visit, CREATED_TEXTS, *days) if any(days) else None,
@@ -161,6 +165,13 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         "states": ANSWER_STATES,
     }
     return PageContent("invitations.html", variables)
+
+
+async def _find_inviters(text: str) -> list[FilteredPerson]:
+    """Return the member whom a text names, or the members of several numbers with commas."""
+    is_numbers = all(map(MEMBER_NUMBER_PATTERN.fullmatch, text.split(",")))
+    names = parse_inviters(text) if is_numbers else [text]
+    return [await find_filtered_person(name) for name in names or []]
 
 
 def _find_state(visit: Visit) -> dict[str, str]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from community_directory.error_texts import gettext_noop
-from community_directory.errors import UserError
+from community_directory.errors import MemberNotFound
 from community_directory.queries.filter_values import MONTH, parse_day, parse_period
+from community_directory.queries.people_filters import parse_inviters
 from community_directory.web.pages import Visit
 from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.people_address import PeopleAddress
@@ -57,7 +58,10 @@ STUCK_LABELS = {
     "joined": gettext_noop("Joined"),
     "approved": gettext_noop("Approved"),
     "message": gettext_noop("First message"),
-    "waiting": gettext_noop("First message, week 4 is not over"),
+    "waiting": gettext_noop("Any step, can still take the next one"),
+    "waiting_joined": gettext_noop("Joined, waits for approval"),
+    "waiting_approved": gettext_noop("Approved, can still write"),
+    "waiting_message": gettext_noop("First message, week 4 is not over"),
 }
 
 LABELS = {
@@ -123,7 +127,7 @@ async def make_chips(visit: Visit, address: PeopleAddress) -> list[Chip]:
         removed = {name, "period"} if with_period == [name] else {name}
         without = [each for each in filters if CHIP_NAMES.get(each, each) in removed]
         if name == "inviter":
-            text = await _describe_inviter(visit, filters[name])
+            text = await _describe_inviters(visit, filters[name])
         else:
             text = _describe(visit, name, filters)
         found.append(Chip(text, address.query_without(without)))
@@ -154,15 +158,16 @@ def describe_days(
     return visit.gettext(since if first else until, day=format_day(visit, first or last or ""))
 
 
-async def _describe_inviter(visit: Visit, value: str) -> str:
-    number = f"#{value.removeprefix('#')}"
-    try:
-        inviter = await find_filtered_person(number)
-    except UserError:
-        return visit.gettext("Invited by {member_id}", member_id=number)
-    return visit.gettext(
-        "Invited by {name} ({member_id})", name=inviter.name, member_id=inviter.member_id
-    )
+async def _describe_inviters(visit: Visit, value: str) -> str:
+    inviters = []
+    for number in parse_inviters(value) or []:
+        try:
+            inviter = await find_filtered_person(number)
+        except MemberNotFound:
+            inviters.append(number)
+        else:
+            inviters.append(f"{inviter.name} ({inviter.member_id})")
+    return visit.gettext("Invited by {inviters}", inviters=", ".join(inviters))
 
 
 def _describe(visit: Visit, name: str, filters: Mapping[str, str]) -> str:

@@ -41,6 +41,16 @@ async def make_invited_community(directory: asyncpg.Pool, rng: Random) -> None:
         )
     for inviter in inviters[:3]:
         await _add_guest(directory, rng, inviter, inviter, age=10, status="active", habit=0.9)
+    # An invitation can still be accepted, and others never will be.
+    for status in ("pending", "expired", "cancelled"):
+        created = datetime.now(UTC) - timedelta(days=2)
+        await invitation(
+            directory,
+            created_by=inviters[0],
+            status=status,
+            created_at=created,
+            expires_at=created + timedelta(days=3),
+        )
     await highlights.roll_up(end - timedelta(days=DAYS), until=end - timedelta(days=1))
     await hide_some_people(guests)
 

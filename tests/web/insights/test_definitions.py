@@ -244,11 +244,28 @@ def _accepted(raw: RawRows, sent: Sequence[asyncpg.Record]) -> list[Person]:
     return [person for person in raw.present() if person.number in numbers]
 
 
+def _now(raw: RawRows) -> datetime:
+    return datetime.now(raw.zone)
+
+
 def _steps(raw: RawRows, sent: Sequence[asyncpg.Record], joined: Sequence[Person]) -> Row:
     approved = [person for person in joined if person.approved_at]
     wrote = [person for person in approved if raw.first_message_day(person)]
     stayed = [person for person in wrote if raw.was_active_in_week(person, 4)]
-    return len(sent), len(joined), len(approved), len(wrote), len(stayed), 0
+    first_day = raw.day(_now(raw)) - timedelta(days=27)
+    open_invitations = [
+        each for each in sent if each["status"] == "pending" and each["expires_at"] > _now(raw)
+    ]
+    pending = [each for each in joined if not each.approved_at and each.row["status"] == "pending"]
+    can_write = [
+        each
+        for each in approved
+        if each not in wrote and each.approved_at and raw.day(each.approved_at) >= first_day
+    ]
+    can_stay = [each for each in wrote if each not in stayed and _day_of(raw, each) >= first_day]
+    steps: list[Sequence[object]] = [sent, joined, approved, wrote, stayed]
+    waiting: list[Sequence[object]] = [open_invitations, pending, can_write, can_stay]
+    return tuple(len(each) for each in (*steps, *waiting))
 
 
 def funnel_steps(raw: RawRows) -> list[Row]:
@@ -546,7 +563,8 @@ async def test_the_pages_sum_what_the_queries_give(
 
     [steps] = await run("Steps")
     funnel = await load_chart(client, raw, "funnel/steps")
-    assert [int(row["people"]) for row in funnel] == list(steps[:5])
+    assert [int(row["number"]) for row in funnel] == list(steps[:5])
+    assert [int(row["waiting"]) for row in funnel[:-1]] == list(steps[5:])
     [times] = await run("Times between the steps")
     hours = [float(row["median_hours"]) for row in funnel if row["median_hours"]]
     assert hours == pytest.approx([*times[:2], 24 * times[2]], abs=0.06)

@@ -3,9 +3,11 @@
 import html
 import re
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
+from typing import Any
 from urllib.parse import parse_qsl
 
 import asyncpg
@@ -14,33 +16,48 @@ import pytest
 
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.queries import highlights, people
-from community_directory.web.insights.funnel import Funnel, read_funnels, read_inviters
+from community_directory.web.insights.funnel import STEPS, Funnel, read_funnels, read_rows
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
 from tests.tables.rows import event, invitation, member
 from tests.web.insights.community import RawDirectory, read_raw_directory
 from tests.web.insights.invited import make_invited_community
-from tests.web.insights.links import check_invitation_links, read_csv
+from tests.web.insights.links import check_invitation_links, check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
 from tests.zones import use_zone
 
 
-def count_steps(raw: RawDirectory, invited: int, guests: set[str]) -> dict[str, int]:
+def count_steps(
+    raw: RawDirectory, sent: Sequence[asyncpg.Record], guests: set[str]
+) -> dict[str, int]:
     """Return how many of some people, who accepted an invitation, took each step."""
     joined = {who for who in guests if raw.is_present(who)}
     approved = {who for who in joined if who in raw.approved}
     message = {who for who in approved if raw.messages[who]}
     week4 = {who for who in message if 4 in raw.weeks(who)}
-    waiting = {who for who in message - week4 if today() - raw.joined[who] < timedelta(days=28)}
+    first_day = today() - timedelta(days=27)
+    zone = load_zone(None)
+    can_write = {
+        who for who in approved - message if raw.approved[who].astimezone(zone).date() >= first_day
+    }
+    can_stay = {who for who in message - week4 if raw.joined[who] >= first_day}
     return {
-        "invited": invited,
+        "invited": len(sent),
+        "waiting_invited": sum(map(is_open, sent)),
         "joined": len(joined),
         "approved": len(approved),
         "message": len(message),
         "week4": len(week4),
-        "waiting": len(waiting),
+        "waiting_joined": sum(raw.people[who]["status"] == "pending" for who in joined - approved),
+        "waiting_approved": len(can_write),
+        "waiting_message": len(can_stay),
         "gone": len({who for who in guests if raw.is_gone(who)}),
     }
+
+
+def is_open(row: asyncpg.Record) -> bool:
+    """Tell whether somebody can still accept an invitation."""
+    return bool(row["status"] == "pending" and row["expires_at"] > datetime.now(UTC))
 
 
 def expected_rows(raw: RawDirectory, period: Period, by: Grouping | None) -> dict[object, object]:
@@ -66,12 +83,19 @@ def expected_rows(raw: RawDirectory, period: Period, by: Grouping | None) -> dic
             )
         }
 
-    keys: dict[object, int] = {
-        None: {None: len(sent)},
-        Grouping.MONTH: Counter(month for _, month in sent),
-        Grouping.INVITER: {inviter: made[inviter] for inviter in order[:20]},
-    }[by]
-    return {key: count_steps(raw, number, guests_of(key)) for key, number in keys.items()}
+    keys: dict[Grouping | None, list[Any]] = {
+        None: [None],
+        Grouping.MONTH: sorted({month for _, month in sent}),
+        Grouping.INVITER: order[:20],
+    }
+    return {
+        key: count_steps(
+            raw,
+            [row for row, month in sent if by is None or key in (month, row["created_by"])],
+            guests_of(key),
+        )
+        for key in keys[by]
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,11 +108,11 @@ async def test_each_step_is_that_of_a_recount(
     await make_invited_community(directory, Random(seed))
     raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(365), all_days()):
-        everybody, by_month, _ = await read_funnels(period)
+        everybody, by_month, *_ = await read_funnels(period)
         assert {None: everybody.counts} == expected_rows(raw, period, None)
         for by, rows in (
             (Grouping.MONTH, by_month),
-            (Grouping.INVITER, await read_inviters(period)),
+            (Grouping.INVITER, await read_rows(period)),
         ):
             counts = {row.key: row.counts for row in rows}
             assert counts == expected_rows(raw, period, by), (period, by)
@@ -98,6 +122,36 @@ async def test_each_step_is_that_of_a_recount(
     accepted = Counter(row["accepted_by"] for row in raw.invitations if row["accepted_by"])
     assert accepted.most_common(1)[0][1] > 1
     assert len({row["created_by"] for row in raw.invitations}) > 20
+
+
+async def test_those_of_the_chosen_inviters_alone_are_counted(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await make_invited_community(directory, Random(1))
+    raw, period = await read_raw_directory(directory), last_days(365)
+    expected = expected_rows(raw, period, Grouping.INVITER)
+    first, _, third, *_ = [str(key) for key in expected]
+    inviters = {first: "Ana", third: "Bo"}
+    rows = await read_rows(period, inviters)
+    assert {row.key: row.counts for row in rows} == {key: expected[key] for key in inviters}
+    everybody, by_month, *_ = await read_funnels(period, inviters)
+    assert everybody.counts == {
+        name: sum(row.counts[name] for row in rows) for name in everybody.counts
+    }
+    assert sum(row.counts["invited"] for row in by_month) == everybody.counts["invited"]
+
+    for by in Grouping:
+        # The form of the page has a parameter for each box.
+        query = f"period=12m&by={by}&inviter={first[1:]}&inviter={third[1:]}"
+        of_people = await check_people_links(client, f"/insights/funnel/?{query}")
+        of_invitations = await check_invitation_links(client, f"/insights/funnel/?{query}")
+        assert len(of_people) > 20
+        for filters in [link.filters for link in of_people] + [
+            link.filters for link in of_invitations
+        ]:
+            assert {f"#{each}" for each in filters["inviter"].split(",")} <= {*inviters}
+        steps = await read_csv(client, f"/insights/funnel/steps.csv?{query}")
+        assert [int(row["number"]) for row in steps] == [everybody.counts[step] for step in STEPS]
 
 
 async def test_the_medians_are_those_of_a_recount(
@@ -154,6 +208,7 @@ async def test_each_number_leads_to_as_many_people(
         }, query  # fmt: skip
         assert {filters.get("stuck") for filters, _ in found} >= {
             "joined", "approved", "message", "waiting",
+            "waiting_joined", "waiting_approved", "waiting_message",
         }, query  # fmt: skip
         assert "gone" in {filters["status"] for filters, _ in found}, query
 
@@ -166,57 +221,62 @@ async def test_each_number_of_invitations_leads_to_as_many(
     raw = await read_raw_directory(directory)
     for query in ("", "?by=inviter", "?period=all", "?period=12m"):
         links = await check_invitation_links(client, f"/insights/funnel/{query}")
-        [unaccepted] = [link for link in links if link.filters["show"] == "unaccepted"]
-        everybody = [
-            link for link in links if link.filters == {**unaccepted.filters, "show": "all"}
-        ]
+        of_row = {"inviter"} if "inviter" in query else set[str]()
+        shows = Counter(link.filters["show"] for link in links)
+        assert shows["open"] == shows["expired"] == shows["cancelled"] == 1, query
+        [opened] = [link for link in links if link.filters["show"] == "open"]
+        everybody = [link for link in links if link.filters == {**opened.filters, "show": "all"}]
         # All invitations are in the steps and in the last line of the table, the others in its
         # rows.
         assert [link.number for link in everybody[:1]] == [link.number for link in everybody[1:]]
-        of_rows = [link for link in links if link not in (unaccepted, *everybody)]
-        assert len(of_rows) > (10 if "inviter" in query else 1), query
-        assert all(("inviter" in link.filters) == ("inviter" in query) for link in of_rows[1:])
-        since, until = (unaccepted.filters[f"created_{name}"] for name in ("from", "to"))
+        rows = [link for link in links if link.filters["show"] == "all" and link not in everybody]
+        assert len(rows) > (10 if of_row else 1), query
+        assert all(of_row <= {*link.filters} for link in rows[1:])
+        since, until = (opened.filters[f"created_{name}"] for name in ("from", "to"))
         sent = [
-            row["status"]
+            row
             for row in raw.invitations
             if since <= f"{row['created_at'].astimezone(load_zone(None)):%Y-%m-%d}" <= until
         ]
         assert everybody[0].number == len(sent), query
-        assert unaccepted.number == len(sent) - sent.count("accepted") > 0, query
+        assert opened.number == sum(map(is_open, sent)), query
 
 
 async def test_the_steps_add_up() -> None:
-    counts = {"invited": 20, "joined": 12, "approved": 10, "message": 9, "week4": 3, "waiting": 3}
+    steps = {"invited": 20, "joined": 12, "approved": 10, "message": 9, "week4": 3}
+    waiting = {"invited": 5, "joined": 2, "approved": 1, "message": 4}
+    counts = {**steps, **{f"waiting_{step}": number for step, number in waiting.items()}}
     funnel = Funnel(counts={**counts, "gone": 1})
-    assert [funnel.lost(step) for step in counts if step != "waiting"] == [8, 2, 1, 3, 0]
-    assert [funnel.share(step) for step in ("invited", "joined", "week4")] == [None, 0.6, 0.5]
-    assert funnel.share_of_all("week4") == 0.15
+    assert [funnel.lost(step) for step in steps] == [3, 0, 0, 2, None]
+    assert [funnel.waiting(step) for step in steps] == [5, 2, 1, 4, None]
+    assert funnel.people_waiting == 7
+    # The shares are of all who took the step before, so that they multiply to that of all.
+    assert [funnel.share(step) for step in steps] == [None, 12 / 20, 10 / 12, 9 / 10, 3 / 9]
+    assert funnel.share_of_all("week4") == 3 / 20
     assert Funnel(counts=dict.fromkeys(funnel.counts, 0)).share("joined") is None
-    # Nobody is without a week 4 that is over.
-    early = Funnel(counts={**counts, "message": 3, "week4": 0, "waiting": 3, "gone": 0})
-    assert (early.lost("message"), early.share("week4")) == (0, None)
 
 
 async def test_files_have_the_numbers_of_the_charts(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await make_invited_community(directory, Random(5))
+    await directory.execute("UPDATE community_members SET name = '=1+2 ' || member_id")
     period = Period("custom", today() - timedelta(days=200), today() - timedelta(days=1))
     assert period.before
     everybody, before = [(await read_funnels(each)).everybody for each in (period, period.before)]
     query = f"from={period.since}"
     steps = await read_csv(client, f"/insights/funnel/steps.csv?{query}")
-    assert {row["step"]: int(row["people"]) for row in steps} == {
-        step: everybody.counts[step]
-        for step in ("invited", "joined", "approved", "message", "week4")
-    }
-    assert [int(row["lost"]) for row in steps] == [everybody.lost(row["step"]) for row in steps]
-    assert [int(row["people_before"]) for row in steps] == [
-        before.counts[row["step"]] for row in steps
+    assert [row["step"] for row in steps] == [*STEPS]
+    assert [int(row["number"]) for row in steps] == [everybody.counts[step] for step in STEPS]
+    assert [int(row["number_before"]) for row in steps] == [before.counts[step] for step in STEPS]
+    assert [int(row["lost"]) for row in steps[:-1]] == [everybody.lost(each) for each in STEPS[:-1]]
+    assert [int(row["waiting"]) for row in steps[:-1]] == [
+        everybody.waiting(step) for step in STEPS[:-1]
     ]
+    assert (steps[-1]["waiting"], steps[-1]["lost"]) == ("", "")
     rows = await read_csv(client, f"/insights/funnel/rows.csv?by=inviter&{query}")
-    assert rows[-1]["inviter"] == ""  # all others
+    assert (rows[-1]["inviter"], rows[-1]["name"]) == ("", "All others")
+    assert rows[0]["name"] == f"'=1+2 {rows[0]['inviter']}"  # which no spreadsheet computes
     for name, number in everybody.counts.items():
         assert sum(int(row[name]) for row in rows) == number
 

@@ -23,8 +23,9 @@ from community_directory.web.insights.retention import Choices, Show, load_reten
 from tests.tables.rows import member
 from tests.web.conftest import add_superuser, session_of
 from tests.web.insights.community import RawDirectory, read_raw_directory
+from tests.web.insights.html_tables import read_table
 from tests.web.insights.invited import make_invited_community
-from tests.web.insights.links import read_csv
+from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
 from tests.zones import use_zone
 
@@ -67,6 +68,8 @@ def expected_rows(
     brought = Counter(raw.people[who]["invited_by"] for who in joined)
     del brought[None]
     order = sorted(brought, key=lambda inviter: (-brought[inviter], len(inviter), inviter))
+    if choices.inviters is not None:
+        joined = [who for who in joined if raw.people[who]["invited_by"] in choices.inviters]
     rows: dict[object, list[str]] = {"everybody": joined}
     for who in joined:
         inviter = raw.people[who]["invited_by"]
@@ -109,6 +112,84 @@ async def test_each_cell_is_that_of_a_recount(
                         )
                         for key, row in rows.items()
                     } == expected_rows(raw, period, choices), (period, choices)
+
+
+async def test_those_of_the_chosen_inviters_alone_are_counted(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await make_invited_community(directory, Random(1))
+    raw, period = await read_raw_directory(directory), last_days(365)
+    brought = Counter(row["invited_by"] for row in raw.people.values() if row["invited_by"])
+    (first, _), _, (third, _) = brought.most_common(3)
+    for by in Grouping:
+        for unit in Unit:
+            choices = Choices(by, unit, Show.LOST, {first: "Ana", third: "Bo"})
+            found = await load_retention(period, choices)
+            rows = {row.key: row for row in found.rows} | {"everybody": found.everybody}
+            assert {
+                key: (
+                    row.cohort.members.total(),
+                    row.cohort.gone,
+                    [as_expected(cell) for cell in row.cells],
+                )
+                for key, row in rows.items()
+            } == expected_rows(raw, period, choices), choices
+            # The form of the page has a parameter for each box.
+            query = f"by={by}&unit={unit}&show=lost&inviter={first[1:]}&inviter=%23{third[1:]}"
+            links = await check_people_links(client, f"/insights/retention/?{query}")
+            of_both = {
+                "inviter": f"{min(first, third, key=_number)[1:]},"
+                f"{max(first, third, key=_number)[1:]}"
+            }
+            of_one = [{"inviter": first[1:]}, {"inviter": third[1:]}]
+            shown = [{"inviter": filters["inviter"]} for _, filters in links]
+            assert of_both in shown
+            assert all(each in (of_both, *of_one) for each in shown)
+            file = await read_csv(client, f"/insights/retention/curve.csv?{query}")
+            assert [row["lost"] for row in file] == [
+                str(cell.count) if cell else "" for cell in found.everybody.cells
+            ]
+
+
+def _number(member_id: str) -> int:
+    return int(member_id[1:])
+
+
+@pytest.mark.parametrize(
+    ("inviter", "status"), [("x", 400), ("1,x", 400), ("99999", 404), (",".join("1" * 2), 200)]
+)
+async def test_an_inviter_who_does_not_exist_is_refused(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, inviter: str, status: int
+) -> None:
+    await member(directory, member_id="#1", status="active")
+    for page in ("retention", "funnel"):
+        response = await client.get(f"/insights/{page}/?inviter={inviter}")
+        assert response.status_code == status
+
+
+async def test_a_period_in_which_no_column_is_over_says_so(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    joined = datetime.now(UTC) - timedelta(days=2)
+    await member(directory, status="active", created_at=joined)
+    for query, sentence in (
+        (f"from={today() - timedelta(days=2)}&unit=week", "no week is over since"),
+        (f"from={max(today().replace(day=1), today() - timedelta(days=2))}", "no month is over"),
+    ):
+        page = (await client.get(f"/insights/retention/?{query}")).text
+        assert sentence in page or "Nobody joined" in page
+        assert "<table" not in page
+        assert "<polyline" not in page
+
+
+async def test_what_is_over_for_nobody_has_no_column(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    joined = datetime.now(UTC) - timedelta(days=16)
+    await member(directory, status="active", created_at=joined)
+    [row, _] = await read_table(client, "Members by month", "/insights/retention/?unit=week")
+    # The month, the members, the gone, and two weeks.
+    assert len(row) == 5
 
 
 async def test_the_random_community_has_every_kind_of_cell(directory: asyncpg.Pool) -> None:
@@ -154,6 +235,7 @@ async def test_files_have_the_numbers_of_the_charts(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await make_invited_community(directory, Random(5))
+    await directory.execute("UPDATE community_members SET name = '=1+2 ' || member_id")
     retention = await load_retention(
         last_days(365), Choices(Grouping.INVITER, Unit.WEEK, Show.LOST)
     )
@@ -162,6 +244,9 @@ async def test_files_have_the_numbers_of_the_charts(
     assert [(row["inviter"], int(row["members"]), int(row["gone"])) for row in rows[::12]] == [
         (row.key or "", row.cohort.members.total(), row.cohort.gone) for row in retention.rows
     ]
+    assert (rows[-1]["inviter"], rows[-1]["name"]) == ("", "All others")
+    # No spreadsheet computes a name.
+    assert {row["name"] for row in rows[:-12]} == {f"'=1+2 {row['inviter']}" for row in rows[:-12]}
     cells = [cell for row in retention.rows for cell in row.cells]
     assert [(row["lost"], row["people"]) for row in rows] == [
         (str(cell.count), str(cell.people)) if cell else ("", "") for cell in cells
@@ -198,9 +283,9 @@ async def test_hostile_names_of_inviters_stay_text(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     inviter = await member(directory, name="<img src=x onerror=alert(1)>", status="active")
-    joined = datetime.now(UTC) - timedelta(days=3)
+    joined = datetime.now(UTC) - timedelta(days=9)
     await member(directory, status="active", invited_by=inviter["member_id"], created_at=joined)
-    page = (await client.get("/insights/retention/?by=inviter")).text
+    page = (await client.get("/insights/retention/?by=inviter&unit=week")).text
     assert "<img" not in page
     assert "&lt;img src=x" in page
 
@@ -232,18 +317,63 @@ async def test_those_who_left_after_three_weeks_are_found_and_saved_as_a_segment
     for row in (rows.nth(0), rows.nth(1)):
         await expect(row.locator("td").nth(0)).to_have_text("12")
         await expect(row.locator("td").nth(5)).to_have_text("12 100%")
-    inviter = await rows.nth(0).get_by_role("rowheader").inner_text()
-    await rows.nth(0).locator("td").nth(5).get_by_role("link").click()
-    await expect(visitor.locator("#rows tbody tr")).to_have_count(12)
+        await row.get_by_role("checkbox").check()
+    inviters = [
+        await row.get_by_role("checkbox").get_attribute("value") for row in await rows.all()
+    ]
+    await visitor.get_by_role("button", name="Only the picked inviters").click()
+    await expect(rows).to_have_count(2)
+    await expect(visitor.get_by_role("link", name="Show everybody")).to_be_visible()
+    total = visitor.get_by_role("table", name="Members by inviter").locator("tfoot td").nth(5)
+    await expect(total).to_have_text("24 100%")
+    await total.get_by_role("link").click()
+    people_rows = visitor.locator("#rows tbody tr")
+    await expect(people_rows).to_have_count(24)
+    start = add_months(today(), -2).replace(day=1)
+    brought = await directory.fetch(
+        """SELECT member_id FROM community_members JOIN member_milestones USING (member_id)
+        WHERE invited_by = ANY($1) AND joined_at >= $2 AND joined_at < $3""",
+        [f"#{number}" for number in inviters[:2]],
+        datetime.combine(start, datetime.min.time(), UTC),
+        datetime.combine(add_months(start, 1), datetime.min.time(), UTC),
+    )
+    links = await people_rows.locator("th a.person").evaluate_all("all => all.map(a => a.href)")
+    assert {f"#{link.rstrip('/').rpartition('/')[2]}" for link in links} == {
+        row["member_id"] for row in brought
+    }
 
     await visitor.get_by_role("link", name="Save this view").click()
-    await visitor.get_by_label("Name", exact=True).fill(f"Left {inviter}")
+    await visitor.get_by_label("Name", exact=True).fill("Left after three weeks")
     await visitor.get_by_role("button", name="Save").click()
     segment = visitor.get_by_role("navigation", name="Segments").get_by_role(
-        "link", name=f"Left {inviter}"
+        "link", name="Left after three weeks"
     )
     await expect(segment).to_have_attribute("aria-current", "page")
-    await expect(visitor.locator("#rows tbody tr")).to_have_count(12)
+    await expect(people_rows).to_have_count(24)
+    await visitor.goto(f"{panel}people/")
+    await segment.click()
+    await expect(people_rows).to_have_count(24)
+
+
+@pytest.mark.browser
+async def test_on_a_phone_a_week_is_in_sight_and_the_head_of_the_names_stays_with_them(
+    visitor: Page, panel: str, directory: asyncpg.Pool
+) -> None:
+    await make_invited_community(directory, Random(1))
+    eva = await add_superuser("eva")
+    await visitor.context.add_cookies(
+        [{"name": "id", "value": await session_of(eva), "url": panel}]
+    )
+    await visitor.set_viewport_size({"width": 390, "height": 844})
+    await visitor.goto(f"{panel}insights/retention/?by=inviter&unit=week")
+    table = visitor.get_by_role("table", name="Members by inviter")
+    week = await table.get_by_role("columnheader", name="1", exact=True).bounding_box()
+    assert week
+    assert week["x"] + week["width"] <= 390
+    head = table.get_by_role("columnheader", name="Inviter")
+    before = await head.bounding_box()
+    await table.locator("..").evaluate("element => { element.scrollLeft = 200; }")
+    assert await head.bounding_box() == before
 
 
 # What the cells are made of

@@ -189,6 +189,11 @@ async def test_the_lists_can_be_those_of_one_inviter_even_of_a_removed_one(
     assert "of_bea" in page
     assert "not active: the link doesn’t work" in page
     assert "Invited by Bea" in text_of(page)
+    await rows.member(directory, name="Cleo", status="active")
+    await make(directory, "of_cleo", created_by="#3")
+    page = await read(client, "?inviter=2, %233")
+    assert set(re.findall(r"@(of_[a-z]+)", page)) == {"of_bea", "of_cleo"}
+    assert "Invited by Bea, Cleo" in text_of(page)
     assert (await client.get("/invitations/?inviter=99")).status_code == 404
 
 

@@ -146,6 +146,10 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
     inviter = await somebody(directory, name="Irene <b>")
     response = await client.get(f"/people/?inviter={inviter}")
     assert f'aria-label="Take away: Invited by Irene &lt;b&gt; (#{inviter})"' in response.text
+    other = await somebody(directory, name="Otto")
+    response = await client.get(f"/people/?inviter={inviter}, %23{other}")
+    both = f"Invited by Irene &lt;b&gt; (#{inviter}), Otto (#{other})"
+    assert f'aria-label="Take away: {both}"' in response.text
     shorter = await client.get("/people/?status=active&country=Chile")
     assert 'href="/people/?country=Chile" aria-label="Take away: Active"' in shorter.text
     assert 'href="/people/?status=active" aria-label="Take away: Chile"' in shorter.text
@@ -204,7 +208,7 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
         ("inactive_month=1", {"Not active in month 1 after joining": ""}),
         ("reached=message", {"Reached: First message": ""}),
         ("stuck=approved", {"Stopped after: Approved": ""}),
-        ("stuck=waiting", {"Stopped after: First message, week 4 is not over": ""}),
+        ("stuck=waiting_message", {"Stopped after: First message, week 4 is not over": ""}),
         ("status=gone", {"Gone: former members": ""}),
     ],
 )
