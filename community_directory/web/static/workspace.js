@@ -147,10 +147,10 @@
     }
   });
 
-  // A row of links that scrolls sideways shows the present one.
+  // A row of links that scrolls shows the present one.
   for (const loaded of ["DOMContentLoaded", "htmx:afterSettle"])
     addEventListener(loaded, () => {
-      for (const link of document.querySelectorAll(".tabs [aria-current], .segments [aria-current]"))
+      for (const link of document.querySelectorAll("nav li > [aria-current]"))
         link.closest("ul").scrollLeft = link.offsetLeft - 60;
     });
 
