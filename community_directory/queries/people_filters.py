@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Unpack
 
 from community_directory.database import Parameters
-from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.errors import InvalidInput
 from community_directory.queries.conditions import (
     HAS_USERNAME,
     MAX_INACTIVITY,
@@ -285,9 +285,7 @@ def parse_inviters(value: str | int | None) -> list[str] | None:
     for number in numbers:
         if not MEMBER_NUMBER_PATTERN.fullmatch(number):
             raise InvalidInput(
-                f"{sanitize_for_message(number)} is no number of an inviter."
-                " Write one as 48, or several as 48, 55.",
-                field="inviter",
+                "Write the number of an inviter as 48, or several as 48, 55.", field="inviter"
             )
     if len(numbers) > MAX_INVITERS:
         raise InvalidInput(f"Choose at most {MAX_INVITERS} inviters.", field="inviter")

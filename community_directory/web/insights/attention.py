@@ -186,15 +186,10 @@ def find_filters(name: ListName, period: Period) -> PeopleFilters:
     return {"status": status, "activity": name, "since": since, "until": until}
 
 
-async def load_lists(period: Period, *, limit: int = MAX_ROWS) -> dict[str, PeopleList]:
-    """Load all lists of a period.
-
-    Args:
-        period: The period.
-        limit: The most people in each list.
-    """
+async def load_lists(period: Period) -> dict[str, PeopleList]:
+    """Load the first people of all lists of a period."""
     compared, newcomers = await asyncio.gather(
-        _list_by_activity(period, limit), _list_never_spoke(period, limit)
+        _list_by_activity(period, MAX_ROWS), _list_never_spoke(period, MAX_ROWS)
     )
     return compared | {"never_spoke": newcomers}
 
@@ -273,7 +268,7 @@ async def build_page(_: Visit, period: Period) -> Mapping[str, object]:
 
 async def load_at_risk(_: Visit, period: Period) -> ChartTable:
     """Load the people at risk, of whom the page shows the first."""
-    found = (await load_lists(period, limit=MAX_CSV_ROWS))["at_risk"].people
+    found = (await _list_by_activity(period, MAX_CSV_ROWS))["at_risk"].people
     return ChartTable(
         ("member_id", "name", "active_days_before", "active_days", "last_active_at", "invited_by"),
         [
@@ -288,7 +283,7 @@ async def load_at_risk(_: Visit, period: Period) -> ChartTable:
 
 async def load_never_spoke(_: Visit, period: Period) -> ChartTable:
     """Load the newcomers who never spoke, of whom the page shows the first."""
-    found = (await load_lists(period, limit=MAX_CSV_ROWS))["never_spoke"].people
+    found = (await _list_never_spoke(period, MAX_CSV_ROWS)).people
     return ChartTable(
         ("member_id", "name", "joined_at", "invited_by", "status"),
         [
@@ -300,7 +295,7 @@ async def load_never_spoke(_: Visit, period: Period) -> ChartTable:
 
 async def load_came_back(_: Visit, period: Period) -> ChartTable:
     """Load the people who came back, of whom the page shows the first."""
-    found = (await load_lists(period, limit=MAX_CSV_ROWS))["came_back"].people
+    found = (await _list_by_activity(period, MAX_CSV_ROWS))["came_back"].people
     days = await find_days(choose_periods(period)[0], found)
     return ChartTable(
         ("member_id", "name", "first_active_day", "last_day_before", "invited_by"),

@@ -152,7 +152,7 @@ def _read_day(visit: Visit, name: str) -> date | None:
     except InvalidInput:
         shown = sanitize_for_message(text)
         raise FormRefused(
-            visit.gettext("{text} is no day. Write it as 2026-11-01.", text=shown)
+            visit.gettext("{text} is no day from 1900 to 2199. Write it as 2026-11-01.", text=shown)
         ) from None
 
 

@@ -151,7 +151,7 @@
   for (const loaded of ["DOMContentLoaded", "htmx:afterSettle"])
     addEventListener(loaded, () => {
       for (const link of document.querySelectorAll("nav li > [aria-current]"))
-        link.closest("ul").scrollLeft = link.offsetLeft - 60;
+        link.closest("ul").scrollLeft ||= link.offsetLeft - 60;
     });
 
   // What a page says after it was loaded without a reload is read aloud.

@@ -169,9 +169,10 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
 
 async def _find_inviters(text: str) -> list[FilteredPerson]:
     """Return the member whom a text names, or the members of several numbers with commas."""
-    is_numbers = all(map(MEMBER_NUMBER_PATTERN.fullmatch, text.split(",")))
-    names = parse_inviters(text) if is_numbers else [text]
-    return [await find_filtered_person(name) for name in names or []]
+    parts = [part.strip() for part in text.split(",")]
+    names = parse_inviters(text) if all(map(MEMBER_NUMBER_PATTERN.fullmatch, parts)) else [text]
+    # A number and that of a merged member can be the same person.
+    return list(dict.fromkeys([await find_filtered_person(name) for name in names or []]))
 
 
 def _find_state(visit: Visit) -> dict[str, str]:

@@ -167,7 +167,8 @@ async def _describe_inviters(visit: Visit, value: str) -> str:
             inviters.append(number)
         else:
             inviters.append(f"{inviter.name} ({inviter.member_id})")
-    return visit.gettext("Invited by {inviters}", inviters=", ".join(inviters))
+    names = ", ".join(dict.fromkeys(inviters))
+    return visit.gettext("Invited by {inviters}", inviters=names)
 
 
 def _describe(visit: Visit, name: str, filters: Mapping[str, str]) -> str:

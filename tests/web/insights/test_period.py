@@ -28,7 +28,8 @@ def ago(days: int) -> date:
         (ago(-2), ago(-9), "Choose days up to {yesterday}."),
         (ago(3), ago(5), "The first day can’t be after the last one."),
         (ago(MAX_SPAN_DAYS + 1), ago(1), "Choose at most 3,660 days."),
-        ("soon", ago(1), "soon is no day. Write it as 2026-11-01."),
+        ("soon", ago(1), "soon is no day from 1900 to 2199. Write it as 2026-11-01."),
+        ("1800-01-01", ago(1), "1800-01-01 is no day from 1900 to 2199. Write it as 2026-11-01."),
     ],
 )
 async def test_days_that_cannot_be_shown_are_refused_on_the_page_with_the_form(

@@ -290,6 +290,20 @@ async def test_hostile_names_of_inviters_stay_text(
     assert "&lt;img src=x" in page
 
 
+async def test_a_picked_inviter_who_has_no_row_stays_picked(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await member(directory, status="active")
+    await member(directory, status="active")
+    joined = datetime.now(UTC) - timedelta(days=9)
+    await member(directory, status="active", invited_by="#1", created_at=joined)
+    page = (await client.get("/insights/retention/?by=inviter&unit=week&inviter=1,2")).text
+    assert re.findall(r'<input type="(\w+)" name="inviter" value="(\d+)"', page) == [
+        ("checkbox", "1"),
+        ("hidden", "2"),
+    ]
+
+
 # The story of a manager
 
 

@@ -194,6 +194,11 @@ async def test_the_lists_can_be_those_of_one_inviter_even_of_a_removed_one(
     page = await read(client, "?inviter=2, %233")
     assert set(re.findall(r"@(of_[a-z]+)", page)) == {"of_bea", "of_cleo"}
     assert "Invited by Bea, Cleo" in text_of(page)
+    await rows.merged_member(directory, merged_into="#3")
+    page = await read(client, "?inviter=3,4")
+    assert set(re.findall(r"@(of_[a-z]+)", page)) == {"of_cleo"}
+    assert "Invited by Cleo" in text_of(page)
+    assert "Invited by Cleo, Cleo" not in text_of(page)
     assert (await client.get("/invitations/?inviter=99")).status_code == 404
 
 

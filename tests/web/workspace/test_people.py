@@ -150,6 +150,9 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
     response = await client.get(f"/people/?inviter={inviter}, %23{other}")
     both = f"Invited by Irene &lt;b&gt; (#{inviter}), Otto (#{other})"
     assert f'aria-label="Take away: {both}"' in response.text
+    merged = await rows.merged_member(directory, merged_into=f"#{other}")
+    response = await client.get(f"/people/?inviter={other},{merged['member_id'][1:]}")
+    assert f'aria-label="Take away: Invited by Otto (#{other})"' in response.text
     shorter = await client.get("/people/?status=active&country=Chile")
     assert 'href="/people/?country=Chile" aria-label="Take away: Active"' in shorter.text
     assert 'href="/people/?status=active" aria-label="Take away: Chile"' in shorter.text
