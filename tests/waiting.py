@@ -76,9 +76,11 @@ async def until_ended_or_waiting(
     A session that was just given its lock counts no more, though it may not have noticed yet.
     """
     waiting = "count(*) FILTER (WHERE cardinality(pg_blocking_pids(pid)) > 0) >= $1"
-    async with asyncio.timeout(SECONDS):
-        while not (work.done() or await _look(connection, waiting, number)):
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def has_ended_or_waits() -> bool:
+        return work.done() or bool(await _look(connection, waiting, number))
+
+    await until(has_ended_or_waits)
 
 
 async def start_during(

@@ -19,7 +19,7 @@ from community_directory.queries import people
 from community_directory.web.insights.cohorts import Cell, Cohort, Unit, draw_curve
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
-from community_directory.web.insights.retention import Choices, Show, load_retention
+from community_directory.web.insights.retention import Choices, Retention, Show, load_retention
 from tests.tables.rows import member
 from tests.web.conftest import add_superuser, session_of
 from tests.web.insights.community import RawDirectory, read_raw_directory
@@ -32,6 +32,8 @@ from tests.zones import use_zone
 ZONES = [(1, "UTC"), (2, "America/New_York"), (3, "Pacific/Kiritimati")]
 ExpectedCell = tuple[int, int, bool] | None
 """The number of a cell, that of all people, and whether it is partial; None if it is not over."""
+ExpectedRow = tuple[int, int, list[ExpectedCell]]
+"""The members, the gone and the cells."""
 
 
 def expected_cell(
@@ -56,9 +58,7 @@ def expected_cell(
     return len(counted), len(over), len(over) < len(cohort)
 
 
-def expected_rows(
-    raw: RawDirectory, period: Period, choices: Choices
-) -> dict[object, tuple[int, int, list[ExpectedCell]]]:
+def expected_rows(raw: RawDirectory, period: Period, choices: Choices) -> dict[object, ExpectedRow]:
     """Return the members, the gone and the cells of each row, and of "everybody"."""
     joined = [
         who
@@ -90,6 +90,18 @@ def as_expected(cell: Cell | None) -> ExpectedCell:
     return None if cell is None else (cell.count, cell.people, cell.is_partial)
 
 
+def as_expected_rows(found: Retention) -> dict[object, ExpectedRow]:
+    rows = {row.key: row for row in found.rows} | {"everybody": found.everybody}
+    return {
+        key: (
+            row.cohort.members.total(),
+            row.cohort.gone,
+            [as_expected(cell) for cell in row.cells],
+        )
+        for key, row in rows.items()
+    }
+
+
 @pytest.mark.parametrize(("seed", "zone"), ZONES)
 async def test_each_cell_is_that_of_a_recount(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
@@ -103,15 +115,8 @@ async def test_each_cell_is_that_of_a_recount(
                 for show in Show:
                     choices = Choices(by, unit, show)
                     found = await load_retention(period, choices)
-                    rows = {row.key: row for row in found.rows} | {"everybody": found.everybody}
-                    assert {
-                        key: (
-                            row.cohort.members.total(),
-                            row.cohort.gone,
-                            [as_expected(cell) for cell in row.cells],
-                        )
-                        for key, row in rows.items()
-                    } == expected_rows(raw, period, choices), (period, choices)
+                    expected = expected_rows(raw, period, choices)
+                    assert as_expected_rows(found) == expected, (period, choices)
 
 
 async def test_those_of_the_chosen_inviters_alone_are_counted(
@@ -125,15 +130,7 @@ async def test_those_of_the_chosen_inviters_alone_are_counted(
         for unit in Unit:
             choices = Choices(by, unit, Show.LOST, {first: "Ana", third: "Bo"})
             found = await load_retention(period, choices)
-            rows = {row.key: row for row in found.rows} | {"everybody": found.everybody}
-            assert {
-                key: (
-                    row.cohort.members.total(),
-                    row.cohort.gone,
-                    [as_expected(cell) for cell in row.cells],
-                )
-                for key, row in rows.items()
-            } == expected_rows(raw, period, choices), choices
+            assert as_expected_rows(found) == expected_rows(raw, period, choices), choices
             # The form of the page has a parameter for each box.
             query = f"by={by}&unit={unit}&show=lost&inviter={first[1:]}&inviter=%23{third[1:]}"
             links = await check_people_links(client, f"/insights/retention/?{query}")
